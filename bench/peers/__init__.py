@@ -1,0 +1,1 @@
+"""The relays that people usually write, to be measured beside ours."""

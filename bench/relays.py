@@ -1,0 +1,161 @@
+"""The relays that are compared: how each is started, and with which configuration."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.process import free_port
+
+OURS = "hopscope"
+REFERENCE = "nginx"
+DIRECT = "no relay"
+
+_NGINX = """\
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections {connections}; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{listen} backlog=1024;
+        location / {{
+            proxy_pass http://127.0.0.1:{upstream};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_read_timeout 1h;
+            proxy_send_timeout 1h;
+        }}
+    }}
+}}
+"""
+
+_HAPROXY = """\
+global
+    nbthread 1
+    maxconn {connections}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 1h
+frontend clients
+    bind 127.0.0.1:{listen}
+    default_backend gateway
+backend gateway
+    server gateway 127.0.0.1:{upstream}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a relay runs: its directory, its port, its upstream's port, its room."""
+
+    directory: Path
+    listen: int
+    upstream: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A program to measure; `missing` says why it cannot be. The direct path has no command."""
+
+    name: str
+    version: str = ""
+    command: Callable[[Site], list[str]] | None = None
+    missing: str | None = None
+
+
+def all_relays(ours: str | None) -> list[Relay]:
+    """Hopscope first, then nginx, then the others, then the direct path. `ours` is a command line
+    with {listen} and {upstream} that is measured in the place of `hopscope proxy`."""
+    return [
+        _ours(ours),
+        _program(REFERENCE, "-v", _nginx),
+        _program("haproxy", "-v", _haproxy),
+        _peer("aiohttp", "bench.peers.aiohttp_relay"),
+        _peer("websockets", "bench.peers.websockets_relay"),
+        Relay(DIRECT),
+    ]
+
+
+def _ours(template: str | None) -> Relay:
+    if template is None:
+        try:
+            release = version("hopscope")
+        except PackageNotFoundError:
+            release = "not packaged"
+        return Relay(OURS, release, _hopscope)
+
+    def command(site: Site) -> list[str]:
+        return shlex.split(template.format(listen=site.listen, upstream=site.upstream))
+
+    return Relay(OURS, "--ours", command)
+
+
+def _hopscope(site: Site) -> list[str]:
+    return [
+        *(sys.executable, "-m", "hopscope", "proxy", "--no-history"),
+        *("--upstream", f"http://127.0.0.1:{site.upstream}"),
+        *("--listen", f"127.0.0.1:{site.listen}"),
+        *("--admin", f"127.0.0.1:{free_port()}"),
+    ]
+
+
+def _nginx(site: Site) -> list[str]:
+    config = _write(site, "nginx.conf", _NGINX)
+    # -e keeps nginx from opening its built-in log file before it has read the configuration.
+    return ["nginx", "-e", "stderr", "-p", str(site.directory), "-c", str(config)]
+
+
+def _haproxy(site: Site) -> list[str]:
+    return ["haproxy", "-db", "-q", "-f", str(_write(site, "haproxy.cfg", _HAPROXY))]
+
+
+def _write(site: Site, name: str, template: str) -> Path:
+    config = site.directory / name
+    config.write_text(
+        template.format(
+            directory=site.directory,
+            listen=site.listen,
+            upstream=site.upstream,
+            connections=site.connections,
+        )
+    )
+    return config
+
+
+def _program(name: str, version_flag: str, command: Callable[[Site], list[str]]) -> Relay:
+    if shutil.which(name) is None:
+        return Relay(name, missing="not installed")
+    said = subprocess.run(
+        [name, version_flag], check=False, capture_output=True, text=True, timeout=10
+    )
+    found = re.search(r"\d+\.\d+(\.\d+)?", said.stdout + said.stderr)
+    return Relay(name, found[0] if found else "", command)
+
+
+def _peer(package: str, module: str) -> Relay:
+    if find_spec(package) is None:
+        return Relay(package, missing="not installed")
+
+    def command(site: Site) -> list[str]:
+        return [sys.executable, "-m", module, str(site.listen), str(site.upstream)]
+
+    return Relay(package, version(package), command)

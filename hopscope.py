@@ -1,0 +1,225 @@
+"""The command line: one verb a function, nothing but wiring.
+
+Exit codes: 0 healthy, 1 broken, 2 cannot tell, 64 usage (sysexits.h EX_USAGE).
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from proxy.exchange import OUTCOMES
+from proxy.history import HistoryError, Query, default_file, open_for_reading
+from proxy.settings import Settings, SettingsError, load_settings
+
+BROKEN, USAGE = 1, 64
+
+app = typer.Typer(
+    help="Names the hop that broke the WebSocket of a voice call.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings; hopscope.toml of this folder by default."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AdminUrl = Annotated[
+    str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
+]
+HistoryFile = Annotated[
+    Path | None, typer.Option("--file", help="The history file, if not the one in the settings.")
+]
+
+
+@app.command()
+def proxy(
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="The gateway: http://HOST:PORT or unix:/path.", metavar="URL"),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Where the ingress dials.", metavar="HOST:PORT")
+    ] = None,
+    admin: Annotated[
+        str | None, typer.Option(help="Metrics and admin API.", metavar="HOST:PORT")
+    ] = None,
+    config: ConfigFile = None,
+    no_history: Annotated[bool, typer.Option(help="Keep nothing on disk.")] = False,
+    log_format: Annotated[
+        Literal["json", "console"], typer.Option(help="Lines for machines or for people.")
+    ] = "json",
+) -> None:
+    """Run the sidecar alone, in front of any gateway."""
+    from proxy import logs, process
+
+    def load() -> Settings:
+        history = {"enabled": False} if no_history else None
+        settings = load_settings(
+            config, upstream=upstream, listen=listen, admin=admin, history=history
+        )
+        if not settings.routes():
+            raise SettingsError("upstream: none is set; name the gateway with --upstream URL")
+        return settings
+
+    load()  # a refused setting is an answer to the command line, not a line of the log
+    writer = logs.configure(as_json=log_format == "json")
+    try:
+        process.run(process.serve(load, writer))
+    except (OSError, ValueError, HistoryError) as error:
+        _fail(str(error), BROKEN)
+    finally:
+        writer.close()
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Place one simulated stream, print what was seen, end.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="How long the demo speaks.", min=0.1, max=60)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Run the sidecar in front of a built-in echo endpoint."""
+    from proxy import logs, process
+    from proxy.echo import echo_endpoint
+
+    if demo:
+        _demo(seconds, as_json)
+        return
+    writer = logs.configure()
+
+    async def serve() -> None:
+        async with echo_endpoint() as echo:
+            await process.serve(lambda: load_settings(upstream=echo), writer)
+
+    try:
+        process.run(serve())
+    except (OSError, ValueError, HistoryError) as error:
+        _fail(str(error), BROKEN)
+    finally:
+        writer.close()
+
+
+@app.command()
+def history(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)] = 20,
+    ingress: Annotated[str | None, typer.Option(help="Only this ingress.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only this outcome.")] = None,
+    call_sid: Annotated[str | None, typer.Option("--call", help="Only this CallSid.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Plain requests, too.")] = False,
+    file: HistoryFile = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List recorded handshakes, newest first."""
+    from proxy import report
+
+    if outcome is not None and outcome not in OUTCOMES:
+        _fail(f"--outcome: one of {', '.join(OUTCOMES)}", USAGE)
+    query = Query(None if every else "handshake", limit, None, ingress, outcome, call_sid)
+    rows = _book(file, config).find(query)
+    if as_json:
+        _print_json({"handshakes": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
+    else:
+        report.print_rows(Console(), rows)
+
+
+@app.command()
+def show(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="From history, log or stamp.")],
+    file: HistoryFile = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one handshake: both heads, its violations, its session."""
+    from proxy import report
+
+    row = _book(file, config).get(event_id)
+    if row is None:
+        _fail(f"{event_id}: not in the history; `hopscope history` lists what is", BROKEN)
+    if as_json:
+        _print_json(row)
+    else:
+        report.print_row(Console(), row)
+
+
+@app.command()
+def tap(admin: AdminUrl = "http://127.0.0.1:9101", as_json: AsJson = False) -> None:
+    """Watch handshakes, requests and sessions as they happen."""
+    from proxy import process, report
+
+    try:
+        process.run(report.follow(admin, Console(), as_json=as_json))
+    except KeyboardInterrupt:
+        return
+    except (OSError, ValueError) as error:
+        _fail(f"{admin}: {error}; is `hopscope proxy` running?", BROKEN)
+
+
+def _demo(seconds: float, as_json: bool) -> None:
+    import structlog
+    from rich.progress import Progress
+
+    from proxy import process, report
+    from proxy.demo import place_demo_call
+
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    row: dict[str, Any] = {}
+
+    async def call() -> None:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("a Twilio-shaped stream through the sidecar", total=1.0)
+            row.update(
+                await place_demo_call(seconds, lambda share: bar.update(task, completed=share))
+            )
+
+    process.run(call())
+    if as_json:
+        _print_json(row)
+    else:
+        report.print_row(Console(), row)
+    if row["outcome"] != "upgraded":
+        raise typer.Exit(BROKEN)
+
+
+def _book(file: Path | None, config: Path | None) -> Any:
+    chosen = file or load_settings(config).history.file or default_file()
+    return open_for_reading(chosen)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def main() -> None:
+    """The console script. Usage errors end with 64, and so do settings that are refused."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = _complain(f"{error.format_message()} See `hopscope --help`.", USAGE)
+    except SettingsError as error:
+        code = _complain(str(error), USAGE)
+    except HistoryError as error:
+        code = _complain(str(error), BROKEN)
+    except typer.Abort:
+        code = BROKEN
+    sys.exit(code or 0)
+
+
+def _complain(message: str, code: int) -> int:
+    for line in message.splitlines():
+        sys.stderr.write(f"hopscope: {line}\n")
+    return code
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    raise typer.Exit(_complain(message, code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The admin address: metrics, health, and what the sidecar saw, as JSON and as live events.
+
+On loopback it is open to the machine's users, but only under loopback names: a web page that
+makes its own name resolve to 127.0.0.1 (DNS rebinding) is refused by its Host. Anywhere else it
+asks for the bearer token HOPSCOPE_ADMIN_TOKEN.
+"""
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from proxy.exchange import iso
+from proxy.history import Query
+from proxy.probes import HEADER, LIFETIME_S
+from proxy.server import Sidecar
+from proxy.session import Session
+from proxy.settings import HostPort
+from proxy.telemetry import as_server_sent_event
+
+PAGE_LIMIT = 500
+# Comments that keep a silent event stream from being closed by whatever is in between.
+HEARTBEAT_S = 15.0
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Admin:
+    """The HTTP side of one sidecar."""
+
+    def __init__(self, sidecar: Sidecar, token: str | None) -> None:
+        self._sidecar = sidecar
+        self._token = token
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: HostPort) -> HostPort:
+        """Serve; the address with the port that was given out. Raises OSError or ValueError."""
+        if not address.is_loopback and self._token is None:
+            raise ValueError(
+                f"admin = {str(address)!r}: set HOPSCOPE_ADMIN_TOKEN to listen beyond loopback"
+            )
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/api/handshakes", self._handshakes),
+                web.get("/api/handshakes/{id}", self._handshake),
+                web.get("/api/sessions", self._sessions),
+                web.get("/api/events", self._events),
+                web.post("/api/probes", self._arm_probe),
+                web.get("/api/arrivals/{probe_id}", self._arrivals),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, address.host, address.port, shutdown_timeout=1)
+        await site.start()
+        return HostPort(*self._runner.addresses[0][:2])
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._token is not None:
+            given = request.headers.get("Authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                raise web.HTTPUnauthorized(
+                    headers={"WWW-Authenticate": "Bearer"} | _SECURITY_HEADERS,
+                    text="this address wants the bearer token HOPSCOPE_ADMIN_TOKEN\n",
+                )
+        elif not _is_loopback_name(request.host):
+            raise web.HTTPForbidden(
+                headers=_SECURITY_HEADERS, text="this address answers under loopback names only\n"
+            )
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(_SECURITY_HEADERS)
+        return response
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        sidecar = self._sidecar
+        return web.json_response(
+            {
+                "hopscope": "proxy",
+                "is_draining": sidecar.is_draining,
+                "sessions": len(sidecar.relay.pairs),
+                "routes": [
+                    {"name": route.name, "upstream": str(route.upstream)}
+                    for route in sidecar.routes
+                ],
+                "see": ["/metrics", "/readyz", "/api/handshakes", "/api/sessions", "/api/events"],
+            }
+        )
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        # The classic text format: OpenMetrics has no room for a counter and a histogram of one
+        # name, and frame_payload_bytes is both.
+        text = generate_latest(self._sidecar.metrics.registry)
+        return web.Response(
+            body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        if self._sidecar.is_draining:
+            return web.json_response({"status": "draining"}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def _handshakes(self, request: web.Request) -> web.Response:
+        values = request.query
+        try:
+            limit = min(max(int(values.get("limit", "50")), 1), PAGE_LIMIT)
+        except ValueError:
+            raise web.HTTPBadRequest(text="limit should be a number\n") from None
+        query = Query(
+            kind=None if values.get("kind") == "all" else values.get("kind", "handshake"),
+            limit=limit,
+            before=values.get("before"),
+            ingress=values.get("ingress"),
+            outcome=values.get("outcome"),
+            call_sid=values.get("call_sid"),
+        )
+        rows = await self._sidecar.history.find(query)
+        following = rows[-1]["id"] if len(rows) == limit else None
+        return web.json_response({"handshakes": rows, "next": following})
+
+    async def _handshake(self, request: web.Request) -> web.Response:
+        row = await self._sidecar.history.get(request.match_info["id"])
+        if row is None:
+            raise web.HTTPNotFound(text="no handshake of this id is in the history\n")
+        running = self._sidecar.relay.pairs.get(row["id"])
+        if row["session"] is None and running is not None:
+            row["session"] = running.session.line(perf_counter())
+        return web.json_response(row)
+
+    async def _sessions(self, _request: web.Request) -> web.Response:
+        now = perf_counter()
+        epoch = time.time() - now
+        return web.json_response(
+            {
+                "sessions": [
+                    _running_line(pair.session, now, epoch)
+                    for pair in self._sidecar.relay.pairs.values()
+                ]
+            }
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        telemetry = self._sidecar.telemetry
+        if not telemetry.has_room_to_listen:
+            raise web.HTTPServiceUnavailable(text="too many listeners\n")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream"} | _SECURITY_HEADERS
+        )
+        await response.prepare(request)
+        with telemetry.listen() as queue:
+            while not self._sidecar.is_closed:
+                try:
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        event, fields = await queue.get()
+                    await response.write(as_server_sent_event(event, fields))
+                except TimeoutError:
+                    await response.write(b":\n\n")
+        return response
+
+    async def _arm_probe(self, _request: web.Request) -> web.Response:
+        probe_id = self._sidecar.probes.arm(time.monotonic())
+        if probe_id is None:
+            raise web.HTTPTooManyRequests(text="too many probes are armed; they expire\n")
+        return web.json_response(
+            {"id": probe_id, "header": HEADER, "expires_in_s": LIFETIME_S}, status=201
+        )
+
+    async def _arrivals(self, request: web.Request) -> web.Response:
+        probe_id = request.match_info["probe_id"]
+        arrivals = self._sidecar.probes.arrivals(probe_id, time.monotonic())
+        if arrivals is None:
+            raise web.HTTPNotFound(text="no probe of this id is armed; POST /api/probes arms one\n")
+        return web.json_response({"probe_id": probe_id, "arrivals": arrivals})
+
+
+def _running_line(session: Session, now: float, epoch: float) -> dict[str, object]:
+    return {"started_at": iso(epoch + session.started_at)} | session.line(now)
+
+
+def _is_loopback_name(host: str) -> bool:
+    """Whether a Host value, with or without a port, names this machine to itself."""
+    name = re.sub(r":[0-9]*$", "", host).strip("[]").lower()
+    return HostPort(name, 0).is_loopback

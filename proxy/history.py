@@ -1,0 +1,221 @@
+"""What happened, kept on disk: SQLite in WAL mode, written by a thread in batches.
+
+Nothing waits for it. Rows gather in memory for at most half a second; a kill -9 loses those and
+no more, since SQLite's log survives the death of its writer. Without a file the same tables live
+in memory, so that the admin address answers alike with --no-history.
+"""
+
+import asyncio
+import json
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+
+BATCH_S = 0.5
+# Rows that wait for a disk that does not answer; beyond that they are counted and dropped.
+PENDING_LIMIT = 5000
+MEMORY_ROWS = 1000
+_PRUNE_EVERY_S = 60.0
+_BUSY_S = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id TEXT PRIMARY KEY,        -- of the exchange; sorts by time
+    kind TEXT NOT NULL,         -- handshake or request
+    at REAL NOT NULL,           -- epoch seconds
+    ingress TEXT, outcome TEXT, call_sid TEXT,
+    line TEXT NOT NULL,         -- the log line, JSON
+    detail TEXT NOT NULL,       -- both heads in order, JSON
+    session TEXT                -- the line of the session that followed, once it has ended
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS events_at ON events (at);
+CREATE INDEX IF NOT EXISTS events_call ON events (call_sid) WHERE call_sid IS NOT NULL;
+"""
+_VERSION = 1
+
+
+class HistoryError(Exception):
+    """The history file can't be used; str() says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which rows to list, newest first. `before` is the id that the last page ended with."""
+
+    kind: str | None = "handshake"
+    limit: int = 50
+    before: str | None = None
+    ingress: str | None = None
+    outcome: str | None = None
+    call_sid: str | None = None
+
+
+def default_file() -> Path:
+    return user_state_path("hopscope", appauthor=False) / "history.sqlite3"
+
+
+class Book:
+    """The tables. Used from one thread at a time; `rows` and `days` bound what is kept."""
+
+    def __init__(self, file: Path | None, *, rows: int, days: float) -> None:
+        self._rows, self._days = rows, days
+        self._file = file
+        try:
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                file.touch(mode=0o600)
+            self._db = sqlite3.connect(
+                file or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            if file is not None:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                # NORMAL may lose the last commits with the power, never with the process.
+                self._db.execute("PRAGMA synchronous=NORMAL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise HistoryError(
+                    f"{file} was written by a newer hopscope; name another file in [history]"
+                )
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version={_VERSION}")
+        except (OSError, sqlite3.Error) as error:
+            raise HistoryError(f"{file}: {error}; use --no-history or another file") from None
+
+    def write(self, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
+        """Execute statements in one transaction."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement, values in rows:
+                self._db.execute(statement, values)
+
+    def prune(self, now: float) -> None:
+        """Delete what is too old or too much."""
+        with self._db:
+            self._db.execute("DELETE FROM events WHERE at < ?", (now - self._days * 86400,))
+            self._db.execute(
+                "DELETE FROM events WHERE id <= "
+                "(SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (self._rows,),
+            )
+
+    def find(self, query: Query) -> list[dict[str, Any]]:
+        """The matching rows: the log line, and `session` where one has ended."""
+        wanted = {
+            "kind": query.kind,
+            "ingress": query.ingress,
+            "outcome": query.outcome,
+            "call_sid": query.call_sid,
+        }
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        where = [f"{name} = ?" for name in wanted]
+        values: list[Any] = list(wanted.values())
+        if query.before is not None:
+            where.append("id < ?")
+            values.append(query.before)
+        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        rows = self._db.execute(
+            f"SELECT line, session FROM events {clause} ORDER BY id DESC LIMIT ?",  # noqa: S608 - names are ours
+            (*values, query.limit),
+        )
+        return [_merged(line, session) for line, session in rows]
+
+    def get(self, event_id: str) -> dict[str, Any] | None:
+        """One row with both heads, or None."""
+        row = self._db.execute(
+            "SELECT line, session, detail FROM events WHERE id = ?", (event_id,)
+        ).fetchone()
+        return None if row is None else _merged(row[0], row[1]) | json.loads(row[2])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def open_for_reading(file: Path) -> Book:
+    """The book of a sidecar that may be running. Raises HistoryError if there is none."""
+    if not file.is_file():
+        raise HistoryError(f"no history at {file}; `hopscope proxy` writes one as it runs")
+    return Book(file, rows=1 << 60, days=1e6)
+
+
+class History:
+    """A book with a thread that writes it and answers questions about it."""
+
+    def __init__(self, book: Book) -> None:
+        self.dropped = 0
+        self.error: str | None = None  # why the last batch could not be written
+        self._book = book
+        self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "history")
+        self._pruned_at = 0.0
+
+    def add_event(self, kind: str, at: float, line: dict[str, Any], detail: dict[str, Any]) -> None:
+        values = (line["id"], kind, at, line["ingress"], line["outcome"], line["call_sid"])
+        self._add(
+            "INSERT OR REPLACE INTO events (id, kind, at, ingress, outcome, call_sid, line, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, json.dumps(line), json.dumps(detail)),
+        )
+
+    def add_session(self, line: dict[str, Any]) -> None:
+        self._add(
+            "UPDATE events SET session = ?, call_sid = coalesce(?, call_sid) WHERE id = ?",
+            (json.dumps(line), line.get("call_sid"), line["id"]),
+        )
+
+    def flush(self) -> None:
+        """Let the thread write what is pending; called every BATCH_S."""
+        if self._pending:
+            self._thread.submit(self._write)
+
+    async def find(self, query: Query) -> list[dict[str, Any]]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._find, query)
+
+    async def get(self, event_id: str) -> dict[str, Any] | None:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._get, event_id)
+
+    def close(self) -> None:
+        self._thread.submit(self._write)
+        self._thread.submit(self._book.close)
+        self._thread.shutdown(wait=True)
+
+    def _add(self, statement: str, values: tuple[Any, ...]) -> None:
+        with self._lock:
+            if len(self._pending) >= PENDING_LIMIT:
+                self.dropped += 1
+            else:
+                self._pending.append((statement, values))
+
+    def _write(self) -> None:
+        with self._lock:
+            rows, self._pending = self._pending, []
+        try:
+            if rows:
+                self._book.write(rows)
+            now = time.time()
+            if now - self._pruned_at >= _PRUNE_EVERY_S:
+                self._pruned_at = now
+                self._book.prune(now)
+            self.error = None
+        except sqlite3.Error as error:
+            self.dropped += len(rows)
+            self.error = str(error)
+
+    def _find(self, query: Query) -> list[dict[str, Any]]:
+        self._write()
+        return self._book.find(query)
+
+    def _get(self, event_id: str) -> dict[str, Any] | None:
+        self._write()
+        return self._book.get(event_id)
+
+
+def _merged(line: str, session: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(line)
+    row["session"] = json.loads(session) if session else None
+    return row

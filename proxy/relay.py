@@ -1,0 +1,330 @@
+"""Both directions of every session after its 101: forward first, observe second.
+
+    client socket --recv--> send --> server socket         one Side each; what one side read and
+                      |                                    the other does not take waits in `out`,
+                      `--> session.receive_data            and the first is not read meanwhile
+
+All sessions share one watch (`proxy.watch`), which calls `readable` and `writable`.
+"""
+
+import os
+import socket
+from bisect import bisect_left
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+
+from proxy.frames import close_frame
+from proxy.session import SENDERS, Ending, Sender, Session
+from proxy.settings import Limits
+from proxy.watch import READ, WRITE, Watch, WatchType, best_watch
+from proxy.wire import Wire
+
+# How long the other end may read what is left after one end was reset.
+LINGER_S = 5.0
+# How long both ends may answer our Close.
+GOODBYE_S = 2.0
+# Upper bounds of hopscope_relay_seconds: from before recv until after send.
+RELAY_BOUNDS = (25e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1.0)
+
+
+class Side:
+    """One of the two sockets of a session. `sender` is who speaks on it."""
+
+    __slots__ = (
+        "eof",
+        "fd",
+        "fin_sent",
+        "gone",
+        "held",
+        "out",
+        "out_since",
+        "pair",
+        "peer",
+        "read",
+        "recv",
+        "send",
+        "sender",
+        "sock",
+        "watched",
+    )
+
+    peer: "Side"
+    pair: "Pair"
+
+    def __init__(self, sock: socket.socket, sender: Sender, out: bytes, session: Session) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.recv = sock.recv
+        self.send = sock.send
+        self.read = session.readers[sender].receive_data
+        self.sender: Sender = sender
+        self.out = out  # read from the peer and not yet taken by this side
+        self.out_since = 0.0  # when this side last took something, while `out` waits
+        self.eof = False  # nothing more comes from this side
+        self.fin_sent = False  # nothing more goes to this side
+        self.gone = False  # reset; its socket is closed
+        self.held = False  # the sidecar said goodbye: its frames are read and not passed on
+        self.watched = 0
+
+
+class Pair:
+    """A session with its two sides and what its clock needs to know."""
+
+    __slots__ = ("client", "deadline", "goodbye", "on_end", "server", "session")
+
+    def __init__(
+        self, session: Session, client: Side, server: Side, on_end: Callable[[Session], None]
+    ) -> None:
+        self.session = session
+        self.client, self.server = client, server
+        client.peer, server.peer = server, client
+        client.pair = server.pair = self
+        self.on_end = on_end
+        self.goodbye: str | None = None  # the reason of the Close that the sidecar sends
+        self.deadline: float | None = None  # when the pair ends, whatever is still open
+
+
+class Relay:
+    """All running sessions. Times are perf_counter() seconds."""
+
+    def __init__(self, limits: Limits, watch: WatchType | None = None) -> None:
+        self.limits = limits
+        self.pairs: dict[str, Pair] = {}
+        self.times = [0] * (len(RELAY_BOUNDS) + 1)
+        self.times_sum = 0.0
+        self._watch: Watch[Side] = (watch or best_watch())(self.readable, self.writable)
+
+    def begin(
+        self, session: Session, client: Wire, server: Wire, on_end: Callable[[Session], None]
+    ) -> None:
+        """Take over two wires, with what was read ahead from each and not yet taken by it."""
+        wires = (client, server)
+        sides = [
+            Side(wire.release(), sender, bytes(wire.out), session)
+            for sender, wire in zip(SENDERS, wires, strict=True)
+        ]
+        pair = Pair(session, sides[0], sides[1], on_end)
+        self.pairs[session.id] = pair
+        now = perf_counter()
+        for side, wire in zip(sides, wires, strict=True):
+            side.out_since = now
+            if wire.buffer and not side.gone:
+                self._forward(side, bytes(wire.buffer), now)
+        for side, wire in zip(sides, wires, strict=True):
+            if wire.eof and not side.gone:
+                self._receive_eof(side, now)
+            self._rewatch(side)
+
+    def close(self) -> None:
+        """End every session at once; for the very end of the process."""
+        for pair in list(self.pairs.values()):
+            pair.session.end("drain", "sidecar", perf_counter())
+            self._finish(pair)
+        self._watch.close()
+
+    def readable(self, side: Side) -> None:
+        """Pass on what one side sent."""
+        now = perf_counter()
+        try:
+            data = side.recv(self.limits.write_buffer_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._receive_reset(side, now)
+            return
+        if data:
+            self._forward(side, data, now)
+        else:
+            self._receive_eof(side, now)
+            self._rewatch(side)
+
+    def writable(self, side: Side) -> None:
+        """Let one side take more of what waits for it."""
+        now = perf_counter()
+        try:
+            side.out = side.out[side.send(side.out) :]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._receive_reset(side, now)
+            return
+        side.out_since = now
+        self._settle(side.pair, now)
+
+    def tick(self, now: float) -> None:
+        """Apply the limits on time; called about once a second."""
+        limits = self.limits
+        for pair in list(self.pairs.values()):
+            session = pair.session
+            quiet = now - session.last_at
+            if pair.deadline is not None:
+                if now >= pair.deadline:
+                    session.end_quietly(now)
+                    self._finish(pair)
+            elif stalled := self._stalled(pair, now):
+                session.end("timeout", stalled.sender, now)
+                self._finish(pair)
+            elif session.eof_from and quiet >= limits.half_close_seconds:
+                session.end_quietly(now)
+                self._finish(pair)
+            elif 0 < limits.session_seconds <= now - session.started_at:
+                self.say_goodbye(pair, "timeout", "session_seconds reached", now)
+            elif 0 < limits.session_idle_seconds <= quiet:
+                self.say_goodbye(pair, "timeout", "session_idle_seconds reached", now)
+
+    def say_goodbye(self, pair: Pair, ending: Ending, reason: str, now: float) -> None:
+        """End a session from our side: Close 1001 both ways, each behind a whole frame."""
+        if pair.goodbye is not None:
+            return
+        pair.goodbye = reason
+        pair.session.end(ending, "sidecar", now)
+        pair.deadline = now + GOODBYE_S
+        for side in (pair.client, pair.server):
+            self._hold_at_boundary(side, now)
+        self._settle(pair, now)
+
+    def _forward(self, side: Side, data: bytes, now: float) -> None:
+        peer = side.peer
+        if side.held or peer.gone:
+            self._observe(side, data, now)
+            self._settle(side.pair, now)
+            return
+        if side.pair.goodbye is not None:
+            self._forward_last(side, data, now)
+            return
+        if not peer.out:
+            try:
+                sent = peer.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self._observe(side, data, now)
+                self._receive_reset(peer, now)
+                return
+            if sent != len(data):
+                peer.out = data[sent:]
+                peer.out_since = now
+                self._rewatch(side)
+                self._rewatch(peer)
+        else:
+            peer.out += data  # only what was read ahead of the 101 comes here
+        spent = perf_counter() - now
+        self.times_sum += spent
+        self.times[bisect_left(RELAY_BOUNDS, spent)] += 1
+        if seen := side.read(data, now):
+            side.pair.session.receive_seen(side.sender, seen, now)
+
+    def _observe(self, side: Side, data: bytes, now: float) -> None:
+        side.pair.session.receive_data(side.sender, data, now)
+
+    def _forward_last(self, side: Side, data: bytes, now: float) -> None:
+        """Pass on the rest of the frame that was under way when the sidecar said goodbye."""
+        reader = side.pair.session.readers[side.sender]
+        while data and not side.held:
+            # A header that is not complete is passed on byte by byte until its length is known.
+            step = reader.bytes_to_boundary or 1
+            self._observe(side, data[:step], now)
+            side.peer.out += data[:step]
+            data = data[step:]
+            self._hold_at_boundary(side, now)
+        self._observe(side, data, now)
+        self._settle(side.pair, now)
+
+    def _hold_at_boundary(self, side: Side, now: float) -> None:
+        """Put our Close behind the last whole frame of a sender, towards its peer."""
+        session, peer = side.pair.session, side.peer
+        reader = session.readers[side.sender]
+        if side.held or (reader.blind is None and reader.bytes_to_boundary != 0):
+            return
+        side.held = True
+        has_closed = any(close.sender == side.sender for close in session.closes)
+        if reader.blind is not None or has_closed or peer.gone or peer.fin_sent:
+            return
+        mask = b"" if peer.sender == "client" else os.urandom(4)
+        peer.out += close_frame(1001, side.pair.goodbye or "", mask)
+        peer.out_since = now
+
+    def _receive_eof(self, side: Side, now: float) -> None:
+        """Carry a half-close: the other direction goes on until it ends, too."""
+        side.eof = True
+        side.pair.session.receive_eof(side.sender)
+        self._settle(side.pair, now)
+
+    def _receive_reset(self, side: Side, now: float) -> None:
+        """One side is gone. The other gets what was sent before, an EOF, and time to read both."""
+        pair = side.pair
+        pair.session.end_reset(side.sender, now)
+        self._watch.set(side, 0)
+        side.sock.close()
+        side.eof = side.gone = side.fin_sent = True
+        side.out = b""
+        pair.deadline = now + LINGER_S
+        self._settle(pair, now)
+
+    def _settle(self, pair: Pair, now: float) -> None:
+        """Write what waits, send the EOFs that are due, and finish when both ends have ended."""
+        if pair.session.id not in self.pairs:
+            return
+        for side in (pair.client, pair.server):
+            if side.out and not side.watched & WRITE and not self._flush(side, now):
+                return
+        if pair.goodbye is not None and self._is_goodbye_heard(pair):
+            for side in (pair.client, pair.server):
+                self._send_fin(side)
+        for side in (pair.client, pair.server):
+            if side.peer.eof:
+                self._send_fin(side)
+        ends = (pair.client, pair.server)
+        if all(side.eof and not side.out for side in ends):
+            pair.session.end_quietly(now)
+            self._finish(pair)
+            return
+        for side in ends:
+            self._rewatch(side)
+
+    def _flush(self, side: Side, now: float) -> bool:
+        """Send what a side will take now; False when that showed that it is gone."""
+        try:
+            side.out = side.out[side.send(side.out) :]
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            self._receive_reset(side, now)
+            return False
+        return True
+
+    def _is_goodbye_heard(self, pair: Pair) -> bool:
+        closed = {close.sender for close in pair.session.closes}
+        return all(
+            side.held and not side.out and (side.eof or side.sender in closed)
+            for side in (pair.client, pair.server)
+        )
+
+    def _send_fin(self, side: Side) -> None:
+        if side.out or side.fin_sent:
+            return
+        side.fin_sent = True
+        with suppress(OSError):  # gone already: reading it says how
+            side.sock.shutdown(socket.SHUT_WR)
+
+    def _stalled(self, pair: Pair, now: float) -> Side | None:
+        for side in (pair.client, pair.server):
+            if side.out and now - side.out_since >= self.limits.stall_seconds:
+                return side
+        return None
+
+    def _rewatch(self, side: Side) -> None:
+        if side.gone or side.pair.session.id not in self.pairs:
+            return
+        read = READ if not side.eof and not side.peer.out else 0
+        self._watch.set(side, read | (WRITE if side.out else 0))
+
+    def _finish(self, pair: Pair) -> None:
+        if self.pairs.pop(pair.session.id, None) is None:
+            return
+        for side in (pair.client, pair.server):
+            if not side.gone:
+                self._watch.set(side, 0)
+                side.sock.close()
+        pair.on_end(pair.session)

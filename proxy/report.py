@@ -1,0 +1,188 @@
+"""What was seen, for people: a table of handshakes, one handshake in full, events as they come."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, Any]
+_STYLES = {
+    "upgraded": "green",
+    "answered": "green",
+    "refused": "yellow",
+    "not_an_upgrade": "red",
+    "unreachable": "red",
+    "timeout": "red",
+    "upstream_closed": "red",
+    "malformed": "magenta",
+    "client_left": "cyan",
+}
+SENDERS = ("client", "server")
+
+
+def print_rows(console: Console, rows: list[Row]) -> None:
+    """One line for each row, newest first."""
+    if not rows:
+        console.print("nothing recorded yet")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("at", "id", "ingress", "client", "target", "outcome", "", "session"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("at", "id"))
+    for row in rows:
+        table.add_row(
+            Text(row["at"]),
+            Text(row["id"]),
+            Text(row["ingress"]),
+            Text(row["client"] or "unix"),
+            Text(f"{row['method'] or '?'} {row['target'] or '?'}"),
+            _outcome(row),
+            Text(_flaws(row)),
+            Text(_session_words(row.get("session"))),
+        )
+    console.print(table)
+
+
+def print_row(console: Console, row: Row) -> None:
+    """One row in full: the way it took, both heads, violations, the session."""
+    console.print(_picture(row))
+    parts = [
+        _section("phases", {name: f"{ms:.1f} ms" for name, ms in row["phases_ms"].items()}),
+    ]
+    if row.get("reason"):
+        parts.append(Text(f"{row.get('error')}: {row['reason']}", style="red"))
+    for violation in row.get("violations", []):
+        section = violation["section"]
+        source = section if section.startswith("RFC") else f"RFC 6455 {section}"
+        saw = "absent" if violation["saw"] is None else repr(violation["saw"])
+        parts.append(
+            Text(f"{violation['field']}: {saw}, wanted {violation['wanted']} ({source})", "yellow")
+        )
+    for line in parts:
+        console.print(line)
+    heads = [
+        Panel(_head(row[name]), title=title, title_align="left")
+        for name, title in (("request_head", "request"), ("response_head", "response"))
+        if row.get(name)
+    ]
+    if row.get("raw_head"):
+        heads.append(Panel(Text(row["raw_head"]), title="as received", title_align="left"))
+    if heads:
+        console.print(Group(*heads))
+    if row.get("session"):
+        console.print(_session(row["session"]))
+
+
+async def follow(admin: str, console: Console, *, as_json: bool) -> None:
+    """Print events of a running sidecar until it ends. Raises OSError, ValueError."""
+    token = os.environ.get("HOPSCOPE_ADMIN_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+        session.get(f"{admin.rstrip('/')}/api/events") as response,
+    ):
+        if response.status != 200:
+            raise ValueError(f"{response.status}: {(await response.text()).strip()}")
+        event = ""
+        async for line in response.content:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data":
+                _print_event(console, event, json.loads(value), as_json=as_json)
+
+
+def _print_event(console: Console, event: str, fields: Row, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"event": event, **fields}), flush=True)
+    elif event in ("handshake", "request"):
+        line = Text.assemble(
+            (f"{fields['at']}  {event:<9}  ", "dim"),
+            f"{fields['id']}  {fields['ingress']}  ",
+            _outcome(fields),
+            f"  {fields['method'] or '?'} {fields['target'] or '?'}  {_flaws(fields)}",
+        )
+        console.print(line, soft_wrap=True)
+    elif event == "session":
+        console.print(
+            Text.assemble(("session  ", "dim"), f"{fields['id']}  ", _session_words(fields)),
+            soft_wrap=True,
+        )
+    else:
+        console.print(Text(f"{event}  {json.dumps(fields)}", "dim"), soft_wrap=True)
+
+
+def _picture(row: Row) -> Text:
+    """The hops of one exchange in a line, with what each of them said."""
+    ingress = row["ingress"] if row["ingress"] != "unknown" else "client"
+    arrow = " ── " if row["outcome"] in ("upgraded", "answered") else " ─✗─ "
+    return Text.assemble(
+        (f"{ingress} {row['client']}", "bold"),
+        f" ── {row['method'] or '?'} {row['target'] or '?'} ── ",
+        (f"hopscope {row['id']}", "bold"),
+        arrow,
+        (f"{row['route'] or 'no route'} {row['upstream'] or ''}", "bold"),
+        "  ",
+        _outcome(row),
+    )
+
+
+def _outcome(row: Row) -> Text:
+    status = f" {row['status']}" if row.get("status") else ""
+    return Text(f"{row['outcome']}{status}", style=_STYLES.get(row["outcome"], ""))
+
+
+def _flaws(row: Row) -> str:
+    if row.get("reason"):
+        return str(row["reason"])
+    fields = [violation["field"] for violation in row.get("violations") or []]
+    return f"violates: {', '.join(fields)}" if fields else ""
+
+
+def _session_words(session: Row | None) -> str:
+    if not session:
+        return ""
+    frames = " / ".join(str(sum(session["frames"][sender].values())) for sender in SENDERS)
+    code = f" {session['close_code']}" if session["close_code"] else ""
+    ending = f"{session['ending']}{code} by {session['ended_by']}" if session["ending"] else "open"
+    return f"{session['duration_s']:.1f} s, {frames} frames, {ending}"
+
+
+def _session(session: Row) -> Table:
+    table = Table(title="session", title_justify="left", box=None, pad_edge=False)
+    for name in ("", *SENDERS):
+        table.add_column(name, justify="left" if not name else "right")
+    for name in ("frames", "bytes"):
+        opcodes = sorted({opcode for sender in SENDERS for opcode in session[name][sender]})
+        for opcode in opcodes:
+            counts = [str(session[name][sender].get(opcode, 0)) for sender in SENDERS]
+            table.add_row(f"{opcode} {name}", *counts)
+    for name in ("wire_bytes", "longest_silence_s", "media_frames"):
+        if name in session:
+            table.add_row(name, *(str(session[name][sender]) for sender in SENDERS))
+    for name in ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered", "call_sid"):
+        if name in session:
+            table.add_row(name, str(session[name]), "")
+    table.add_row("ending", _session_words(session), "")
+    return table
+
+
+def _section(title: str, values: Row) -> Text:
+    return Text.assemble(
+        (f"{title}: ", "dim"), ", ".join(f"{name} {value}" for name, value in values.items())
+    )
+
+
+def _head(pairs: list[list[str | None]]) -> Text:
+    text = Text()
+    for name, value in pairs:
+        text.append(f"{name}: ", "bold")
+        text.append("[hidden]\n" if value is None else f"{value}\n", "dim" if value is None else "")
+    text.rstrip()
+    return text

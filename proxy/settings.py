@@ -1,0 +1,316 @@
+"""Settings of the sidecar: hopscope.toml, then the environment HOPSCOPE_*, then flags.
+
+A wrong setting is refused at start, and at a reload, with its name, its value and what is
+allowed. Nothing is corrected silently. Every limit says what it protects.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from proxy.http1 import TOKEN
+from proxy.routes import HeaderEdits, Route, Upstream
+
+DEFAULT_FILE = Path("hopscope.toml")
+# What frames a message, or names the connection's own parameters, is not a route's to change.
+_FRAMING = {"content-length", "transfer-encoding", "trailer"}
+
+
+class HostPort(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_host_port(text: object) -> HostPort:
+    """HOST:PORT, with an IPv6 address in brackets."""
+    if isinstance(text, HostPort):
+        return text
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", str(text))
+    if found is None or int(found[3]) > 65535:
+        raise ValueError("should be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    return HostPort(found[1] or found[2], int(found[3]))
+
+
+def parse_upstream(text: object) -> Upstream:
+    """http://HOST:PORT or unix:/path/to.sock."""
+    if isinstance(text, Upstream):
+        return text
+    url = str(text)
+    if url.startswith("unix:/"):
+        return Upstream(unix_path=url.removeprefix("unix:"))
+    if url.startswith(("https://", "wss://")):
+        raise ValueError("should be http://: the sidecar stands beside its gateway, without TLS")
+    host_port = re.sub(r"^(?:http|ws)://", "", url).removesuffix("/")
+    if "/" in host_port or "?" in host_port:
+        raise ValueError("should have no path; a route's add_prefix or rewrite changes paths")
+    if re.search(r":[0-9]+$", host_port) is None:
+        host_port += ":80"
+    try:
+        return Upstream(*parse_host_port(host_port))
+    except ValueError:
+        raise ValueError("should be http://HOST:PORT or unix:/path/to.sock") from None
+
+
+def _check_path(text: str) -> str:
+    if not text.startswith("/") or re.search(r"[^!-~]|[?#]", text):
+        raise ValueError("should start with / and hold neither spaces nor ? nor #")
+    return text
+
+
+def _check_host(text: str) -> str:
+    if re.fullmatch(r"(?:\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", text) is None:
+        raise ValueError("should be a name such as voice.example.com or *.example.com, no port")
+    return text
+
+
+def _check_field_name(text: str) -> str:
+    if TOKEN.fullmatch(text) is None:
+        raise ValueError("should be a header name")
+    if text.lower() in _FRAMING:
+        raise ValueError("frames the message and is not a route's to change")
+    return text
+
+
+def _check_field_value(text: str) -> str:
+    if re.search(r"[^\t -~\x80-\xff]", text):
+        raise ValueError("should hold neither control characters nor characters beyond latin-1")
+    return text
+
+
+Address = Annotated[HostPort, BeforeValidator(parse_host_port)]
+UpstreamUrl = Annotated[Upstream, BeforeValidator(parse_upstream)]
+PathText = Annotated[str, AfterValidator(_check_path)]
+FieldName = Annotated[str, AfterValidator(_check_field_name)]
+FieldValue = Annotated[str, AfterValidator(_check_field_value)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+SecondsOrOff = Annotated[float, Field(ge=0, le=30 * 86400)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class HeaderSettings(_Strict):
+    """Fields to set (in place of what came, or added) and to remove."""
+
+    set: dict[FieldName, FieldValue] = {}
+    remove: list[FieldName] = []
+
+    def edits(self) -> HeaderEdits:
+        return HeaderEdits(tuple(self.set.items()), tuple(self.remove))
+
+
+class RouteSettings(_Strict):
+    """One [[route]]. Without path, prefix and host it takes every request."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+    upstream: UpstreamUrl
+    path: PathText | None = None
+    prefix: PathText | None = None
+    host: Annotated[str, AfterValidator(_check_host)] | None = None
+    strip_prefix: PathText | None = None
+    add_prefix: PathText | None = None
+    rewrite: PathText | None = None
+    request_headers: HeaderSettings = HeaderSettings()
+    response_headers: HeaderSettings = HeaderSettings()
+    connect_seconds: Seconds = 5
+    handshake_seconds: Seconds = 15
+    response_seconds: Seconds = 60
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.path is not None and self.prefix is not None:
+            raise ValueError("has both path and prefix; a request can match only one of them")
+        if self.rewrite is not None and (self.strip_prefix or self.add_prefix):
+            raise ValueError("has rewrite beside strip_prefix or add_prefix; rewrite replaces all")
+        return self
+
+    def route(self) -> Route:
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values["request_headers"] = self.request_headers.edits()
+        values["response_headers"] = self.response_headers.edits()
+        return Route(**values)
+
+
+class Limits(_Strict):
+    """Bounds on what one peer may cost. Times are seconds; 0 turns off those that say so."""
+
+    # A head is held in memory until its end: 32 KiB is nginx's sum (4 buffers of 8 KiB).
+    head_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 32768
+    # A client that sends its head a byte at a time holds a connection for free (slowloris).
+    head_seconds: Seconds = 10
+    # Between requests an idle connection serves nobody; 75 s is what nginx allows its clients.
+    keep_alive_seconds: Seconds = 75
+    # A body that stops half-way pins two connections.
+    body_idle_seconds: Seconds = 30
+    # Every connection costs two descriptors and its session up to 40 kB.
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    # One address must not take all places; Twilio spreads its calls over many.
+    connections_per_client: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    # Off: silence is normal in a call on hold, and cutting it is what we accuse others of.
+    session_idle_seconds: SecondsOrOff = 0
+    # Off: a call may last for hours.
+    session_seconds: SecondsOrOff = 0
+    # What one side has sent and the other does not take yet; above it, reading stops.
+    write_buffer_bytes: Annotated[int, Field(ge=4096, le=1 << 24)] = 65536
+    # After one sender's EOF the other may finish its sentence, but not hold the pair in silence.
+    half_close_seconds: Seconds = 30
+    # A peer that takes no byte for so long is dead, whatever its TCP says.
+    stall_seconds: Seconds = 60
+
+
+class HistorySettings(_Strict):
+    enabled: bool = True
+    # None: history.sqlite3 in the user's state directory.
+    file: Path | None = None
+    days: Annotated[float, Field(gt=0, le=3650)] = 14
+    rows: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+
+
+class Settings(BaseSettings):
+    """Everything that hopscope.toml may say about the sidecar."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOPSCOPE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+    )
+
+    listen: Address = HostPort("127.0.0.1", 8080)
+    admin: Address = HostPort("127.0.0.1", 9101)
+    upstream: UpstreamUrl | None = None
+    route: list[RouteSettings] = []
+    proxy_protocol: bool = False
+    # Whose X-Forwarded-For is believed: tunnels and proxies on the same machine.
+    trusted_proxies: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
+        ipaddress.ip_network("127.0.0.0/8"),
+        ipaddress.ip_network("::1/128"),
+    ]
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
+    limits: Limits = Limits()
+    history: HistorySettings = HistorySettings()
+
+    @model_validator(mode="after")
+    def _check_routes(self) -> Self:
+        routes = self.routes()
+        names = [route.name for route in routes]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"route {name!r} is there twice; a default upstream is 'default'")
+        for index, later in enumerate(routes):
+            for earlier in routes[:index]:
+                if earlier.takes_all_of(later):
+                    raise ValueError(
+                        f"route {later.name!r} can never match: {earlier.name!r} stands before it "
+                        "and takes everything it would; move it up"
+                    )
+        return self
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routing table in order; `upstream` is the route 'default' at its end."""
+        routes = [settings.route() for settings in self.route]
+        if self.upstream is not None:
+            routes.append(Route("default", self.upstream))
+        return tuple(routes)
+
+
+class SettingsError(Exception):
+    """Settings that were refused; str() is one line for each."""
+
+
+def load_settings(file: Path | None = None, **flags: Any) -> Settings:
+    """Read the settings. `file` None: ./hopscope.toml if there is one. Raises SettingsError."""
+    chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    try:
+        written = tomllib.loads(chosen.read_text("utf-8")) if chosen else {}
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{chosen}: {error}") from None
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
+
+    try:
+        return Sourced(**{name: value for name, value in flags.items() if value is not None})
+    except (ValidationError, SourceError) as error:
+        if isinstance(error, SourceError):
+            raise SettingsError(f"environment: {error}") from None
+        lines = [_explain(item) for item in error.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def admin_token() -> str | None:
+    """The bearer token of the admin address, from the environment alone."""
+    return os.environ.get("HOPSCOPE_ADMIN_TOKEN") or None
+
+
+def _explain(error: Any) -> str:
+    """One refused setting as: name = value: what is allowed."""
+    path = [str(part) for part in error["loc"] if not _is_branch(part)]
+    name = ".".join(path) or "settings"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(path[-1], _known_names(path[:-1]), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{name}: there is no such setting{hint}"
+    if error["type"] in ("missing", "value_error") and isinstance(error["input"], dict | Settings):
+        return f"{name}: {message}"
+    return f"{name} = {error['input']!r}: {message}"
+
+
+def _is_branch(part: object) -> bool:
+    """Pydantic names the branch of a union it tried; a reader does not need it."""
+    return isinstance(part, str) and part.startswith(("function-", "IPv", "ipv"))
+
+
+def _known_names(path: list[str]) -> list[str]:
+    model: Any = {
+        "": Settings,
+        "route": RouteSettings,
+        "limits": Limits,
+        "history": HistorySettings,
+    }.get(path[0] if path else "", HeaderSettings)
+    return list(model.model_fields)
