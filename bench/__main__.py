@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
@@ -14,10 +15,10 @@ from rich.console import Console
 
 from bench import report, rounds
 from bench.load import Shape
-from bench.payload import TooSmall, client_frames, server_frames
+from bench.payload import TooSmallError, client_frames, server_frames
 from bench.process import allow_files, take_generator_cpu
 from bench.relays import DIRECT, OURS, all_relays
-from bench.sessions import Refused
+from bench.sessions import RefusedError
 
 FILES_BESIDE_SESSIONS = 200
 NOT_VALID = 2
@@ -77,6 +78,8 @@ def main(
         idle_sessions=idle_sessions or (100 if quick else 1000),
         handshakes=handshakes or (80 if quick else 800),
     )
+    if "frames" not in plan.parts:
+        plan = replace(plan, payloads=plan.payloads[:1])
     _check_size(plan)
     relays = all_relays(ours)
     names = _chosen(relay, [r.name for r in relays if r.name != DIRECT], "--relay")
@@ -97,7 +100,7 @@ def main(
         start = perf_counter()
         rounds.run(rows, plan, lambda line: _show(progress, line))
         _show(progress, f"done in {perf_counter() - start:.0f} s", last=True)
-    except Refused as refusal:
+    except RefusedError as refusal:
         _show(progress, f"no valid measurement: {refusal}", last=True)
         raise typer.Exit(NOT_VALID) from None
     if as_json:
@@ -142,7 +145,7 @@ def _check_size(plan: rounds.Plan) -> None:
         for payload in plan.payloads:
             next(client_frames(0, payload, plan.shape.size, plan.shape.rate))
             next(server_frames(0, payload, plan.shape.size))
-    except TooSmall as error:
+    except TooSmallError as error:
         raise typer.BadParameter(f"{error}; --payload opaque takes any size") from None
 
 

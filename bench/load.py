@@ -14,7 +14,7 @@ from time import perf_counter
 
 from bench.payload import Payload, client_frames, server_frames
 from bench.process import Tree
-from bench.sessions import Refused, Session, refusing_errors
+from bench.sessions import RefusedError, Session, refusing_errors
 
 WARM_UP_S = 1.0
 DRAIN_S = 20.0
@@ -67,7 +67,7 @@ class Flow:
         except BlockingIOError:
             return False
         if sent != self.frame_size:
-            raise Refused("a socket took half a frame: the load is far beyond the relay")
+            raise RefusedError("a socket took half a frame: the load is far beyond the relay")
         self.sent += sent
         return True
 
@@ -90,7 +90,7 @@ class Ends:
         for fd, _ in events:
             size = self.recv_into[fd](self.buffer)
             if not size:
-                raise Refused("the relay closed a session under load")
+                raise RefusedError("the relay closed a session under load")
             self.received[fd] += size
             if fd == self.probe_at and self.probed:
                 self.latencies_s.append(perf_counter() - self.probed)
@@ -177,7 +177,7 @@ def _pace(ends: Ends, flows: list[Flow], window: _Window, shape: Shape) -> None:
         behind = int((now - window.start) * per_second) - sent
         if behind > LATE_S * per_second and now > window.start + WARM_UP_S:
             late_ms = behind / per_second * 1000
-            raise Refused(f"the generator fell {late_ms:.0f} ms behind its schedule")
+            raise RefusedError(f"the generator fell {late_ms:.0f} ms behind its schedule")
         for n in range(sent, sent + min(behind, BATCH)):
             if not order[n % len(order)].push():
                 window.blocked += 1
@@ -212,7 +212,7 @@ def _drain(ends: Ends, flows: list[Flow]) -> None:
             heard = perf_counter()
         if perf_counter() > min(heard + SILENCE_S, start + DRAIN_S):
             lost = sum(abs(flow.sent - ends.received[flow.arrives_at]) for flow in missing)
-            raise Refused(f"{lost} bytes too few or too many came out of the relay")
+            raise RefusedError(f"{lost} bytes too few or too many came out of the relay")
 
 
 def _flows(number: int, session: Session, shape: Shape) -> tuple[Flow, Flow]:

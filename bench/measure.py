@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import load
 from bench.process import Tree, free_port, running
 from bench.relays import Relay, Site
-from bench.sessions import Refused, Upstream, sessions, upgrade_and_close
+from bench.sessions import RefusedError, Upstream, sessions, upgrade_and_close
 
 SETTLE_S = 0.5
 FIRST_SESSIONS = 50  # opened and closed before memory is weighed
@@ -50,7 +50,7 @@ def frames(relay: Relay, shape: load.Shape) -> Frames:
     ):
         carried = load.run(opened, shape, tree)
     if not carried.frames:
-        raise Refused("no frame came through in the measured time")
+        raise RefusedError("no frame came through in the measured time")
     p50_us = p99_us = None
     if len(carried.latencies_s) > 10:
         cuts = statistics.quantiles(carried.latencies_s, n=100, method="inclusive")
@@ -104,7 +104,9 @@ def _started(relay: Relay, amount: int) -> Iterator[tuple[Tree, int, Upstream]]:
             Path(name).chmod(0o755)
             connections = 2 * (amount + FIRST_SESSIONS) + SPARE_CONNECTIONS
             site = Site(Path(name), free_port(), upstream.port, connections)
-            with running(relay.command(site), site.listen, site.directory) as tree:
+            with running(
+                relay.command(site), relay.settings(site), site.listen, site.directory
+            ) as tree:
                 yield tree, site.listen, upstream
     finally:
         upstream.close()

@@ -27,7 +27,7 @@ _COUNTERS = '%06d","media":{"track":"inbound","chunk":"%06d","timestamp":"%0*d",
 _TIMESTAMP_DIGITS = 8
 
 
-class TooSmall(ValueError):
+class TooSmallError(ValueError):
     """The asked size cannot hold a Twilio media message."""
 
 
@@ -127,7 +127,7 @@ def _masked_counters(chunk: int, digits: int, timestamp: int) -> bytes:
 def _audio(session: int, room: int) -> tuple[bytes, int]:
     """Base64 of noise that fills the room but for the 0 to 3 bytes that base64 cannot fill."""
     if room < 4:
-        raise TooSmall(f"a media message needs {4 - room} bytes more")
+        raise TooSmallError(f"a media message needs {4 - room} bytes more")
     noise = random.Random(session).randbytes(room // 4 * 3)
     return base64.b64encode(noise), room % 4
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench.sessions import Refused, refusing_errors
+from bench.sessions import RefusedError, refusing_errors
 
 START_S = 15.0
 STOP_S = 5.0
@@ -48,12 +48,15 @@ class Tree:
 
 
 @contextmanager
-def running(command: list[str], port: int, directory: Path) -> Iterator[Tree]:
-    """The command as a process of the first CPU, from its port being open until the end."""
+def running(
+    command: list[str], settings: dict[str, str], port: int, directory: Path
+) -> Iterator[Tree]:
+    """The command as a process of the first CPU, from its port being open until the end;
+    `settings` join its environment."""
     root = Path(__file__).resolve().parent.parent
     # A setting of the machine's user must not change what is measured.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HOPSCOPE_")}
-    environment["PYTHONPATH"] = str(root)
+    environment |= {"PYTHONPATH": str(root), **settings}
     with tempfile.TemporaryFile() as complaints:
         with _on_relay_cpu():
             process = subprocess.Popen(
@@ -86,7 +89,7 @@ def allow_files(amount: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < amount:
         if hard != resource.RLIM_INFINITY and hard < amount:
-            raise Refused(f"{amount} open files are needed, the hard limit is {hard}")
+            raise RefusedError(f"{amount} open files are needed, the hard limit is {hard}")
         resource.setrlimit(resource.RLIMIT_NOFILE, (amount, hard))
 
 
@@ -118,7 +121,7 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int, complaints: IO
         time.sleep(0.02)
     complaints.seek(0)
     said = complaints.read().decode(errors="replace").strip().splitlines()
-    raise Refused(f"the relay did not start: {said[-1] if said else 'no word on stderr'}")
+    raise RefusedError(f"the relay did not start: {said[-1] if said else 'no word on stderr'}")
 
 
 def _stop(process: subprocess.Popen[bytes], tree: Tree) -> None:
@@ -181,4 +184,4 @@ def _psutil() -> Any:
     try:
         return importlib.import_module("psutil")
     except ImportError:
-        raise Refused(f"on {sys.platform} the CPU time of a relay needs psutil") from None
+        raise RefusedError(f"on {sys.platform} the CPU time of a relay needs psutil") from None

@@ -79,6 +79,7 @@ class Relay:
     name: str
     version: str = ""
     command: Callable[[Site], list[str]] | None = None
+    settings: Callable[[Site], dict[str, str]] = lambda site: {}
     missing: str | None = None
 
 
@@ -101,12 +102,12 @@ def _ours(template: str | None) -> Relay:
             release = version("hopscope")
         except PackageNotFoundError:
             release = "not packaged"
-        return Relay(OURS, release, _hopscope)
+        return Relay(OURS, release, _hopscope, _hopscope_settings)
 
     def command(site: Site) -> list[str]:
         return shlex.split(template.format(listen=site.listen, upstream=site.upstream))
 
-    return Relay(OURS, "--ours", command)
+    return Relay(OURS, "--ours", command, _hopscope_settings)
 
 
 def _hopscope(site: Site) -> list[str]:
@@ -116,6 +117,15 @@ def _hopscope(site: Site) -> list[str]:
         *("--listen", f"127.0.0.1:{site.listen}"),
         *("--admin", f"127.0.0.1:{free_port()}"),
     ]
+
+
+def _hopscope_settings(site: Site) -> dict[str, str]:
+    """Room for the load, as in the other configurations: all of it comes from one address."""
+    room = str(site.connections)
+    return {
+        "HOPSCOPE_LIMITS__CONNECTIONS": room,
+        "HOPSCOPE_LIMITS__CONNECTIONS_PER_CLIENT": room,
+    }
 
 
 def _nginx(site: Site) -> list[str]:

@@ -11,7 +11,7 @@ from bench import measure
 from bench.load import Shape
 from bench.payload import Payload
 from bench.relays import DIRECT, OURS, REFERENCE, Relay
-from bench.sessions import Refused
+from bench.sessions import RefusedError
 
 Part = Literal["frames", "idle", "handshakes"]
 PARTS: tuple[Part, ...] = ("frames", "idle", "handshakes")
@@ -102,10 +102,10 @@ def _attempt(row: Row, part: Part, plan: Plan) -> str:
     for _ in range(ATTEMPTS):
         try:
             return _measure(row, part, plan)
-        except Refused as refusal:
+        except RefusedError as refusal:
             reason = f"{part} refused, {refusal}"
     if row.relay.name in (OURS, REFERENCE):
-        raise Refused(f"{row.label}: {reason} ({ATTEMPTS} attempts)")
+        raise RefusedError(f"{row.label}: {reason} ({ATTEMPTS} attempts)")
     row.refused = reason
     return reason
 

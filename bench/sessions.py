@@ -13,12 +13,12 @@ from typing import cast
 
 from bench.payload import CLIENT_CLOSE, SERVER_CLOSE, Payload, opening
 
-PATIENCE_S = 10.0
+PATIENCE_S = 5.0
 HEAD_LIMIT = 65536
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A measurement that would not be worth its name, and why."""
 
 
@@ -57,7 +57,7 @@ class Upstream:
                     connection.sendall(_switching(key))
                     return connection
             connection.close()  # a health check, or a connection that was given up
-        raise Refused("the relay did not dial the upstream")
+        raise RefusedError("the relay did not dial the upstream")
 
     def close(self) -> None:
         """Stop listening."""
@@ -67,7 +67,11 @@ class Upstream:
 def open_session(port: int, upstream: Upstream, number: int, payload: Payload) -> Session:
     """Upgrade one connection through the relay and pass the client's opening messages."""
     client, key = _request(port)
-    server = upstream.accept()
+    try:
+        server = upstream.accept()
+    except RefusedError:
+        _check_switched(client, key)  # an answer of the relay's own says more
+        raise
     _check_switched(client, key)
     first = opening(number, payload)
     client.sendall(first)
@@ -83,8 +87,8 @@ def sessions(
     opened: list[Session] = []
     try:
         with refusing_errors("while sessions were opened"):
-            for number in range(amount):
-                opened.append(open_session(port, upstream, number, payload))
+            # What was opened before a failure stays in the list, to be closed.
+            opened.extend(open_session(port, upstream, n, payload) for n in range(amount))
         yield opened
     finally:
         for session in opened:
@@ -134,7 +138,7 @@ def refusing_errors(when: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Refused(f"{error!r} {when}") from error
+        raise RefusedError(f"{error!r} {when}") from error
 
 
 def _prepare(connection: socket.socket) -> None:
@@ -166,9 +170,10 @@ def _check_switched(client: socket.socket, key: bytes) -> None:
     head = _read_head(client)
     if not head.startswith(b"HTTP/1.1 101 "):
         status_line = head.partition(b"\r\n")[0]
-        raise Refused(f"the relay answered {status_line!r} to an upgrade")
+        said = _field(head, b"proxy-status") or b""
+        raise RefusedError(f"the relay answered {(status_line + b' ' + said)!r} to an upgrade")
     if _field(head, b"sec-websocket-accept") != _accept_of(key):
-        raise Refused("the relay answered 101 with a wrong Sec-WebSocket-Accept")
+        raise RefusedError("the relay answered 101 with a wrong Sec-WebSocket-Accept")
 
 
 def _accept_of(key: bytes) -> bytes:
@@ -185,7 +190,7 @@ def _field(head: bytes, name: bytes) -> bytes | None:
 
 
 def _read_head(connection: socket.socket) -> bytes:
-    return _read_until(connection, lambda data: data.endswith(b"\r\n\r\n"))
+    return _read_until(connection, lambda data: b"\r\n\r\n" in data)
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

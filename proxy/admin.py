@@ -64,9 +64,9 @@ class Admin:
                 web.get("/api/arrivals/{probe_id}", self._arrivals),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, address.host, address.port, shutdown_timeout=1)
+        site = web.TCPSite(self._runner, address.host, address.port)
         await site.start()
         return HostPort(*self._runner.addresses[0][:2])
 

@@ -64,6 +64,7 @@ class Connection:
         except OSError as error:
             self.sidecar.telemetry.say("connection_failed", client=self.peer, reason=str(error))
         finally:
+            self.client.close()
             self._leave()
             self.sidecar.forget(self)
 
@@ -90,7 +91,6 @@ class Connection:
         try:
             head = await self._read_head(exchange)
             if head is None:
-                self.client.close()
                 return False
             self.is_idle = False
             started = perf_counter() - exchange.phases["head"] / 1000

@@ -19,6 +19,7 @@ class Wire:
     """A connected, non-blocking socket. `buffer` is what came and was not used yet."""
 
     __slots__ = (
+        "_is_ours",
         "_limit",
         "_loop",
         "_reading",
@@ -39,6 +40,7 @@ class Wire:
         self.eof = False
         self.error: OSError | None = None
         self.received = 0  # bytes so far
+        self._is_ours = True
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
@@ -89,11 +91,14 @@ class Wire:
     def release(self) -> socket.socket:
         """Stop watching the socket and give it away, with `buffer` and `out` as they are."""
         self._unwatch()
+        self._is_ours = False
         return self.sock
 
     def close(self) -> None:
-        self._unwatch()
-        self.sock.close()
+        """Close the socket, unless it was given away."""
+        if self._is_ours:
+            self._unwatch()
+            self.sock.close()
 
     async def close_gently(self, patience_s: float) -> None:
         """Close so that the peer can still read what was sent last.
