@@ -1,6 +1,6 @@
 """Raw peers for the wire tests: blocking sockets that show every byte, and a sidecar between them.
 
-    RawClient ---- sidecar (in a thread, on its own loop) ---- RawUpstream
+RawClient ---- sidecar (in a thread, on its own loop) ---- RawUpstream
 """
 
 import asyncio
@@ -172,7 +172,9 @@ class RunningSidecar:
         )
         return self._clients[-1]
 
-    def upgrade(self, upstream: RawUpstream, request: bytes = UPGRADE) -> tuple[RawSocket, RawSocket]:
+    def upgrade(
+        self, upstream: RawUpstream, request: bytes = UPGRADE
+    ) -> tuple[RawSocket, RawSocket]:
         """An upgraded pair: the client's socket and the server's."""
         client = self.connect()
         client.send(request)

@@ -1,10 +1,11 @@
 """The sidecar as a reverse proxy: heads pass as received, bodies stream, connections are kept."""
 
 import pytest
-
 from peers import KEY, SWITCH, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 
-GET = b"GET /voice/a%2Fb//c;d?x=%zz&token=1;2 HTTP/1.1\r\nhOsT: a\r\nX-B:  two \r\nx-A:\tone\r\n\r\n"
+GET = (
+    b"GET /voice/a%2Fb//c;d?x=%zz&token=1;2 HTTP/1.1\r\nhOsT: a\r\nX-B:  two \r\nx-A:\tone\r\n\r\n"
+)
 
 
 def _stamp_removed(head: bytes) -> bytes:
@@ -38,7 +39,9 @@ def test_an_existing_proxy_status_stays_in_front_of_ours(
         client.send(GET)
         server = upstream.accept()
         server.receive_head()
-        server.send(b"HTTP/1.1 502 Bad\r\nProxy-Status: inner; error=x\r\nContent-Length: 0\r\n\r\n")
+        server.send(
+            b"HTTP/1.1 502 Bad\r\nProxy-Status: inner; error=x\r\nContent-Length: 0\r\n\r\n"
+        )
         head = client.receive_head()
     assert head.index(b"Proxy-Status: inner") < head.index(b"Proxy-Status: hopscope")
     assert b"received-status=502" in head

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-
 from peers import SWITCH, UPGRADE, RawSocket, RawUpstream, RunningSidecar
 
 # What a peer may send that a proxy might be tempted to mend.
@@ -109,7 +108,9 @@ def test_a_closing_handshake_is_recorded_with_code_reason_and_sender(
     client, server = sidecar.upgrade(upstream)
     first, second = (client, server) if by == "client" else (server, client)
     close = b"\x88\x05\x0f\xa0bye"
-    masked = b"\x88\x85\1\2\3\4" + bytes(a ^ b for a, b in zip(close[2:], b"\1\2\3\4\1", strict=True))
+    masked = b"\x88\x85\1\2\3\4" + bytes(
+        a ^ b for a, b in zip(close[2:], b"\1\2\3\4\1", strict=True)
+    )
     first.send(masked if by == "client" else close)
     assert second.receive(len(masked if by == "client" else close))
     second.send(b"\x88\x02\x0f\xa0" if by == "client" else b"\x88\x82\0\0\0\0\x0f\xa0")
@@ -127,7 +128,7 @@ def test_a_peer_that_does_not_read_holds_back_the_other_and_loses_nothing(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
     client, server = sidecar.upgrade(upstream)
-    blob = random.Random(7).randbytes(1 << 20)  # noqa: S311
+    blob = random.Random(7).randbytes(1 << 20)
     server.sock.settimeout(1.0)
     sent = 0
     with pytest.raises(TimeoutError):
@@ -147,7 +148,7 @@ def test_large_messages_pass_whole_in_both_directions_at_once(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
     client, server = sidecar.upgrade(upstream)
-    blob = random.Random(8).randbytes(3 << 20)  # noqa: S311
+    blob = random.Random(8).randbytes(3 << 20)
     frame = b"\x82\x7f" + len(blob).to_bytes(8, "big") + blob
 
     def swap(mine: RawSocket, theirs: RawSocket) -> bytes:
