@@ -201,7 +201,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        code = _complain(f"{error.format_message()} See `hopscope --help`.", USAGE)
+        message = error.format_message()  # empty where the help was printed instead
+        code = _complain(f"{message} See `hopscope --help`." if message else "", USAGE)
     except SettingsError as error:
         code = _complain(str(error), USAGE)
     except HistoryError as error:

@@ -14,6 +14,7 @@ CHUNK_LINE_LIMIT = 1024
 TRAILER_LIMIT = 16 * 1024
 _DIGITS = re.compile(r"[0-9]{1,18}")  # below 2**63: no peer counts further
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
+_PARTIAL_SIZE = re.compile(rb"(?:%b\r?)?" % _CHUNK_SIZE.pattern)
 # Transfer codings may precede "chunked"; it alone delimits (RFC 9112 section 6.1).
 _CODINGS = {"gzip", "x-gzip", "compress", "x-compress", "deflate"}
 
@@ -119,7 +120,7 @@ class ChunkedBody:
 
     def _check_partial(self, line: bytes) -> None:
         """Refuse a size line early that no further byte can mend."""
-        if not self._in_trailers and re.fullmatch(rb"[0-9A-Fa-f]{0,15}([ \t;\r].*)?", line) is None:
+        if not self._in_trailers and _PARTIAL_SIZE.fullmatch(line) is None:
             raise Malformed("a chunk size is not a hexadecimal number")
 
     def _receive_size(self, line: bytes) -> None:

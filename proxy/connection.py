@@ -53,14 +53,14 @@ class Connection:
         self.peer = peer
         self.is_idle = True  # between requests
         self._place: str | None = None  # the client address that this connection counts for
-        self._is_first = True
+        self._served = 0  # requests so far
         self._loop = asyncio.get_running_loop()
 
     async def serve(self) -> None:
         """Serve requests until the connection closes or is handed to the relay."""
         try:
             while await self._serve_one():
-                self._is_first = False
+                self._served += 1
         except OSError as error:
             self.sidecar.telemetry.say("connection_failed", client=self.peer, reason=str(error))
         finally:
@@ -112,7 +112,7 @@ class Connection:
         """The next request head, or None when the client closed (or may no longer wait)."""
         limits = self.sidecar.settings.limits
         client = self.client
-        patience = limits.head_seconds if self._is_first else limits.keep_alive_seconds
+        patience = limits.head_seconds if not self._served else limits.keep_alive_seconds
         deadline = self._loop.time() + patience
         while not client.buffer:
             if client.eof or client.is_gone or self.sidecar.is_draining:
@@ -122,7 +122,7 @@ class Connection:
         exchange.at = time.time()
         began = perf_counter()
         deadline = self._loop.time() + limits.head_seconds
-        if self._is_first and not await self._read_preface(exchange, deadline):
+        if not self._served and not await self._read_preface(exchange, deadline):
             return None
         while True:
             self._skip_empty_lines()
@@ -195,6 +195,7 @@ class Connection:
     async def _exchange(self, exchange: Exchange, head: RequestHead, started: float) -> bool:
         sidecar = self.sidecar
         exchange.request, exchange.raw = head, b""
+        exchange.request_number = self._served + 1
         forwarded_for = head.values("X-Forwarded-For")
         trusted = sidecar.settings.trusted_proxies
         exchange.client = client_address(self.peer, forwarded_for, trusted)

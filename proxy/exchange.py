@@ -71,6 +71,7 @@ class Exchange:
     phases: dict[str, float] = field(default_factory=dict)
     probe_id: str | None = None
     call_sid: str | None = None
+    request_number: int = 1  # which request of its connection: ingresses reuse connections
     received_bytes: int = 0
     sent_bytes: int = 0
 
@@ -109,12 +110,15 @@ class Exchange:
 
     @property
     def stamp(self) -> str:
-        """The value of Proxy-Status (RFC 9209 section 2), with our id as its own parameter."""
+        """The value of Proxy-Status (RFC 9209 section 2), with our id as its own parameter.
+
+        The id is a string: it starts with a digit, which no token may (RFC 8941 section 3.3.4).
+        """
         if self.error is not None:
             details = re.sub(r'[^ -~]|["\\]', "'", self.reason or "")[:TARGET_LIMIT]
-            return f'hopscope; error={self.error}; details="{details}"; id={self.id}'
+            return f'hopscope; error={self.error}; details="{details}"; id="{self.id}"'
         received = self.response.status if self.response is not None else self.status
-        return f"hopscope; received-status={received}; id={self.id}"
+        return f'hopscope; received-status={received}; id="{self.id}"'
 
     def violations(self) -> list[Violation]:
         if self.request is None or not self.is_handshake:
@@ -132,6 +136,7 @@ class Exchange:
             "at": iso(self.at),
             "client": self.client,
             "peer": self.peer,
+            "request_number": self.request_number,
             "ingress": self.ingress,
             "method": head and head.method,
             "target": head and shown_target(head.target),

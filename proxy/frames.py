@@ -5,9 +5,10 @@ opcodes, a mask on the wrong side) it counts and passes over, because the stream
 we think of it. Only a length that no frame can have ends its reading: from there it is blind,
 says why, and counts bytes.
 
-    client bytes --> FrameReader.receive_data(data, now) --> what is worth a closer look
-                          |
-                          `--> tally: frames, payload, sizes, gaps; plain lists of numbers
+    bytes of a sender --> FrameReader.receive_data(data, now) --> Close seen, gone blind
+                              |                 |
+                              |                 `--> on_text: whole text messages, where wanted
+                              `--> tally: frames, payload, sizes, gaps; plain lists of numbers
 """
 
 import struct
@@ -15,7 +16,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from websockets.utils import apply_mask
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without a compiled wheel
+    from websockets.utils import apply_mask
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 OPCODES = {
@@ -60,13 +64,6 @@ class CloseSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSeen:
-    """An unfragmented, uncompressed text message that was asked for by `wants_text`."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class WentBlind:
     """The reader can't follow any more. `offset` is the byte of the stream where it stopped."""
 
@@ -74,7 +71,7 @@ class WentBlind:
     offset: int
 
 
-Seen = CloseSeen | TextSeen | WentBlind
+Seen = CloseSeen | WentBlind
 
 
 class FrameReader:
@@ -92,10 +89,11 @@ class FrameReader:
         "longest_gap",
         "mask_bit",
         "mask_misfits",
+        "on_text",
         "payload",
         "sizes",
         "tap",
-        "wants_text",
+        "text_limit",
         "wire_bytes",
     )
 
@@ -110,7 +108,9 @@ class FrameReader:
         self.mask_bit = 128 if is_client else 0  # RFC 6455 section 5.1: clients mask, servers don't
         self.mask_misfits = 0  # frames that broke that rule
         self.blind: str | None = None
-        self.wants_text = 0  # longest text message worth handing out; 0 for none
+        # Takes each unfragmented, uncompressed text message of at most `text_limit` bytes.
+        self.on_text: Callable[[bytes, float], None] | None = None
+        self.text_limit = 0
         self.tap: Callable[[FrameHeader], None] | None = None
         self._skip = 0  # payload bytes of the current frame that are still to come
         self._pending = b""  # an incomplete frame header
@@ -143,7 +143,7 @@ class FrameReader:
             if self._capture is not None:
                 self._capture += data[: self._skip]
                 if self._skip <= n:
-                    seen = [self._captured()]
+                    seen = self._receive_captured(seen, now)
             if self._skip >= n:
                 self._skip -= n
                 return seen or _NOTHING
@@ -181,16 +181,22 @@ class FrameReader:
             if self.tap is not None:
                 self.tap(FrameHeader(opcode, first > 127, first >> 4 & 7, second > 127, length))
             i += head
+            end = i + length
             # 0x81 is a whole, uncompressed text message: FIN set, RSV1 to RSV3 clear.
-            if (first == 0x81 and length <= self.wants_text) or opcode == CLOSE:
-                if length > CLOSE_LIMIT and opcode == CLOSE:
-                    seen = [*(seen or ()), CloseSeen(None, "")]
-                else:
-                    self._capture = bytearray(data[i : i + length])
-                    self._capture_header = (opcode, data[i - 4 : i] if second > 127 else b"")
-                    if i + length <= n:
-                        seen = [*(seen or ()), self._captured()]
-            i += length
+            if first == 0x81 and length <= self.text_limit and end <= n:
+                payload = data[i:end]
+                if second > 127:
+                    payload = apply_mask(payload, data[i - 4 : i])
+                if self.on_text is not None:
+                    self.on_text(payload, now)
+            elif opcode == CLOSE and length > CLOSE_LIMIT:
+                seen = [*(seen or ()), CloseSeen(None, "")]
+            elif opcode == CLOSE or (first == 0x81 and length <= self.text_limit):
+                self._capture = bytearray(data[i:end])
+                self._capture_header = (opcode, data[i - 4 : i] if second > 127 else b"")
+                if end <= n:
+                    seen = self._receive_captured(seen, now)
+            i = end
         if i < n:
             self._pending = data[i:]
             self._skip = 0
@@ -198,16 +204,21 @@ class FrameReader:
             self._skip = i - n
         return seen or _NOTHING
 
-    def _captured(self) -> Seen:
+    def _receive_captured(self, seen: list[Seen] | None, now: float) -> list[Seen] | None:
+        """Take the payload that is now complete: a text for `on_text`, a Close as an event."""
         opcode, mask = self._capture_header
         payload = bytes(self._capture or b"")
         self._capture = None
         if mask:
             payload = apply_mask(payload, mask)
-        return TextSeen(payload) if opcode == TEXT else parse_close(payload)
+        if opcode == CLOSE:
+            return [*(seen or ()), parse_close(payload)]
+        if self.on_text is not None:
+            self.on_text(payload, now)
+        return seen
 
     def _go_blind(self, seen: list[Seen] | None, left: int) -> Sequence[Seen]:
-        self.blind = "a frame announces more than 2**63 bytes"
+        self.blind = "a frame announces 2**63 bytes or more"
         return [*(seen or ()), WentBlind(self.blind, self.wire_bytes - left)]
 
 
@@ -220,7 +231,9 @@ def parse_close(payload: bytes) -> CloseSeen:
 
 def close_frame(code: int, reason: str, mask: bytes = b"") -> bytes:
     """A Close frame of our own: masked towards the server, bare towards the client."""
-    payload = struct.pack("!H", code) + reason.encode()[:123]
+    # What is cut off must leave whole characters: RFC 6455 section 5.5.1 wants UTF-8.
+    text = reason.encode()[: CLOSE_LIMIT - 2].decode(errors="ignore").encode()
+    payload = struct.pack("!H", code) + text
     if not mask:
         return bytes((0x88, len(payload))) + payload
     return bytes((0x88, 0x80 | len(payload))) + mask + apply_mask(payload, mask)

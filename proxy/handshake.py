@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from proxy.http1 import RequestHead, ResponseHead, list_items
+from proxy.redact import shown_value
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 SAW_LIMIT = 200  # characters of a peer's value that are worth quoting
@@ -101,11 +102,14 @@ def response_violations(request: RequestHead, response: ResponseHead) -> list[Vi
 
 def _selection_violations(request: RequestHead, response: ResponseHead) -> list[Violation]:
     found = []
-    offered = list_items(request.values("Sec-WebSocket-Protocol"))
-    selected = response.values("Sec-WebSocket-Protocol")
-    wanted = f"one of {', '.join(offered)}" if offered else "none: none was offered"
+    offered = list_items(request.values(_PROTOCOL))
+    selected = response.values(_PROTOCOL)
     if selected and (len(selected) > 1 or selected[0] not in offered):
-        found.append(Violation("4.1", "Sec-WebSocket-Protocol", ", ".join(selected), wanted))
+        # Quoted as it may be shown, since a bearer token may be among those offered.
+        saw = shown_value(_PROTOCOL, ", ".join(selected))
+        names_offered = shown_value(_PROTOCOL, ", ".join(offered))
+        wanted = f"one of {names_offered}" if offered else "none: none was offered"
+        found.append(Violation("4.1", _PROTOCOL, saw, wanted))
     names = {_extension_name(item) for item in list_items(request.values(_EXTENSIONS))}
     for item in list_items(response.values(_EXTENSIONS)):
         if _extension_name(item) not in names:
@@ -114,6 +118,7 @@ def _selection_violations(request: RequestHead, response: ResponseHead) -> list[
     return found
 
 
+_PROTOCOL = "Sec-WebSocket-Protocol"
 _EXTENSIONS = "Sec-WebSocket-Extensions"
 
 

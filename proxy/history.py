@@ -64,25 +64,8 @@ class Book:
 
     def __init__(self, file: Path | None, *, rows: int, days: float) -> None:
         self._rows, self._days = rows, days
-        self._file = file
         try:
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                file.touch(mode=0o600)
-            self._db = sqlite3.connect(
-                file or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            if file is not None:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                # NORMAL may lose the last commits with the power, never with the process.
-                self._db.execute("PRAGMA synchronous=NORMAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise HistoryError(
-                    f"{file} was written by a newer hopscope; name another file in [history]"
-                )
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={_VERSION}")
+            self._db = _open(file)
         except (OSError, sqlite3.Error) as error:
             raise HistoryError(f"{file}: {error}; use --no-history or another file") from None
 
@@ -133,6 +116,32 @@ class Book:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _open(file: Path | None) -> sqlite3.Connection:
+    """The database with our tables in it. Raises OSError, sqlite3.Error, HistoryError."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+    db = sqlite3.connect(
+        file or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        if file is not None:
+            db.execute("PRAGMA journal_mode=WAL")
+            # NORMAL may lose the last commits with the power, never with the process.
+            db.execute("PRAGMA synchronous=NORMAL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise HistoryError(
+                f"{file} was written by a newer hopscope; name another file in [history]"
+            )
+        db.executescript(_SCHEMA)
+        db.execute(f"PRAGMA user_version={_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def open_for_reading(file: Path) -> Book:
@@ -202,7 +211,7 @@ class History:
                 self._pruned_at = now
                 self._book.prune(now)
             self.error = None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             self.dropped += len(rows)
             self.error = str(error)
 

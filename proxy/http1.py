@@ -17,6 +17,8 @@ Fields = tuple[tuple[str, str], ...]
 # RFC 9110 section 5.6.2: the characters of a token.
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
+# RFC 9110 sections 4.2.1 and 4.2.4: an empty host is invalid, and a userinfo an error.
+_ABSOLUTE = re.compile(r"https?://[^/?#@:][^/?#@]*(?:[/?]|$)")
 # The space before an empty reason phrase is often forgotten, and nobody misreads its absence.
 _STATUS_LINE = re.compile(r"HTTP/(1)\.([01]) ([1-9]\d\d)(?: ([\t -\xff]*))?")
 
@@ -109,6 +111,8 @@ def parse_request_head(raw: bytes) -> RequestHead:
         raise Malformed("CONNECT asks for a forward proxy, and this is a reverse proxy")
     if not (target.startswith(("/", "http://", "https://")) or target == "*"):
         raise Malformed("the request target is neither a path nor an absolute URL")
+    if target.startswith("http") and _ABSOLUTE.match(target) is None:
+        raise Malformed("the authority of the absolute target is not a host")
     head = RequestHead(raw, version, fields, method, target)
     hosts = head.values("Host")
     if len(hosts) > 1:

@@ -3,7 +3,8 @@
 Messages are JSON text (www.twilio.com/docs/voice/media-streams/websocket-messages). The client,
 Twilio, sends connected, start, media, dtmf, mark, stop; the server sends media, mark, clear.
 Twenty milliseconds of speech are one message of 160 mu-law bytes, so `media` is the hot path and
-is not parsed as JSON: its numbers are found by pattern, its audio is measured by its length.
+is not parsed as JSON: its numbers are found where Twilio writes them, its audio is measured by its
+length. Only what is spelled differently is searched for by pattern.
 """
 
 import json
@@ -20,10 +21,19 @@ NAME_LIMIT = 128
 # RFC 3550 section 6.4.1 smooths interarrival jitter by a sixteenth.
 _JITTER_GAIN = 1 / 16
 
+# Twilio's media message up to its payload, and the one that most gateways send.
+_TWILIO_MEDIA = re.compile(
+    rb'\{"event": ?"media", ?"sequenceNumber": ?"([0-9]{1,15})", ?(?:"streamSid": ?"\w*", ?)?'
+    rb'"media": ?\{"track": ?"\w*", ?"chunk": ?"[0-9]*", ?"timestamp": ?"([0-9]{1,15})"'
+)
+_GATEWAY_MEDIA = re.compile(
+    rb'\{"event": ?"media", ?"streamSid": ?"\w*", ?"media": ?\{"payload": ?"'
+)
+# Any other spelling and order of the same fields.
+_MEDIA = re.compile(rb'"event"\s*:\s*"media"')
 _SEQUENCE = re.compile(rb'"sequenceNumber"\s*:\s*"?([0-9]{1,15})')
 _TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"?([0-9]{1,15})')
-_PAYLOAD = re.compile(rb'"payload"\s*:\s*"([A-Za-z0-9+/]*)(={0,2})"')
-_MEDIA = re.compile(rb'"event"\s*:\s*"media"')
+_PAYLOAD = re.compile(rb'"payload"\s*:\s*"')
 
 
 class MediaReader:
@@ -66,68 +76,71 @@ class MediaReader:
         """Estimated seconds of audio that Twilio still has to play."""
         return max(self._playout_end - now, 0.0)
 
-    def receive_text(self, sender: str, payload: bytes, now: float) -> None:
-        """Read one whole text message."""
-        if self.is_twilio is None:
-            self._decide(sender, payload)
-        if not self.is_twilio:
-            return
-        if sender == "client":
-            self._receive_sequence(payload)
-            if _MEDIA.search(payload):
-                self._receive_client_media(payload, now)
-                return
-        elif _MEDIA.search(payload):
-            self._receive_server_media(payload, now)
-            return
-        self._receive_other(sender, payload, now)
-
-    def _decide(self, sender: str, payload: bytes) -> None:
+    def decide(self, payload: bytes) -> bool:
+        """Take the client's first message, which tells whether this is a Twilio stream at all."""
         message = _parse(payload)
         event = message.get("event")
-        # Gateways may speak first; only the client's first message tells what it is.
+        self.is_twilio = event == "connected" or (event == "start" and "start" in message)
+        return self.is_twilio
+
+    def receive_text(self, sender: str, payload: bytes, now: float) -> None:
+        """Read one whole text message of a Twilio stream."""
         if sender == "client":
-            self.is_twilio = event == "connected" or (event == "start" and "start" in message)
+            self.receive_from_client(payload, now)
+        else:
+            self.receive_from_server(payload, now)
 
-    def _receive_sequence(self, payload: bytes) -> None:
-        found = _SEQUENCE.search(payload)
-        if found is None:
+    def receive_from_client(self, payload: bytes, now: float) -> None:
+        """Read one message of Twilio's."""
+        found = _TWILIO_MEDIA.match(payload)
+        if found is not None:
+            sequence, timestamp = found.groups()
+        else:
+            sequence, timestamp = _search(_SEQUENCE, payload), _search(_TIMESTAMP, payload)
+        if sequence is not None:
+            number = int(sequence)
+            if number != self._next_sequence and self._next_sequence is not None:
+                self.sequence_gaps += 1
+            self._next_sequence = number + 1
+        if found is None and _MEDIA.search(payload) is None:
+            self._receive_other("client", payload, now)
             return
-        sequence = int(found[1])
-        if self._next_sequence is not None and sequence != self._next_sequence:
-            self.sequence_gaps += 1
-        self._next_sequence = sequence + 1
-
-    def _receive_client_media(self, payload: bytes, now: float) -> None:
         self.media_frames["client"] += 1
-        found = _TIMESTAMP.search(payload)
-        if found is None:
+        if timestamp is None:
             return
-        transit = now - int(found[1]) / 1000
+        transit = now - int(timestamp) / 1000
         if self._transit is not None:
             self.jitter_s += (abs(transit - self._transit) - self.jitter_s) * _JITTER_GAIN
         self._transit = transit
 
-    def _receive_server_media(self, payload: bytes, now: float) -> None:
+    def receive_from_server(self, payload: bytes, now: float) -> None:
+        """Read one message of the gateway's."""
+        found = _GATEWAY_MEDIA.match(payload)
+        if found is None:
+            if _MEDIA.search(payload) is None:
+                self._receive_other("server", payload, now)
+                return
+            found = _PAYLOAD.search(payload)
         self.media_frames["server"] += 1
-        found = _PAYLOAD.search(payload)
         if found is None:
             return
-        dry_s = now - self._playout_end
-        if self._utterance_open and FRAME_S < dry_s < PAUSE_S:
+        start = found.end()
+        audio = _audio_bytes(payload[start : payload.find(b'"', start)])
+        ahead = self._playout_end - now
+        if self._utterance_open and -PAUSE_S < ahead < -FRAME_S:
             self.underruns += 1
-        audio = (found.end(1) - found.start(1)) * 3 // 4
-        self._playout_end = max(self._playout_end, now) + audio / BYTES_PER_SECOND
+        self._playout_end = (self._playout_end if ahead > 0 else now) + audio / BYTES_PER_SECOND
         self._utterance_open = True
 
     def _receive_other(self, sender: str, payload: bytes, now: float) -> None:
         message = _parse(payload)
         match message.get("event"), message:
             case "start", {"start": {"callSid": str(call_sid)}} if sender == "client":
-                self.call_sid = call_sid[:NAME_LIMIT]
-                self.stream_sid = str(message.get("streamSid"))[:NAME_LIMIT]
+                self.call_sid = _shown_name(call_sid)
+                stream_sid = message.get("streamSid")
+                self.stream_sid = _shown_name(stream_sid) if isinstance(stream_sid, str) else None
             case "mark", {"mark": {"name": str(name)}}:
-                self._receive_mark(sender, name[:NAME_LIMIT])
+                self._receive_mark(sender, _shown_name(name))
             case "clear", _ if sender == "server":
                 self._playout_end = now
                 self._utterance_open = False
@@ -141,6 +154,23 @@ class MediaReader:
             self._marks[name] -= 1
             if not self._marks[name]:
                 del self._marks[name]
+
+
+def _audio_bytes(encoded: bytes) -> int:
+    """How much audio a base64 string holds, as it stands in JSON (PHP escapes its slashes)."""
+    if b"\\" in encoded:
+        encoded = encoded.replace(b"\\/", b"/").replace(b"\\u003d", b"=").replace(b"\\u003D", b"=")
+    return len(encoded.rstrip(b"=")) * 3 // 4
+
+
+def _shown_name(name: str) -> str:
+    """A name as it is kept. JSON can hold half a surrogate pair; files and terminals can't."""
+    return name[:NAME_LIMIT].encode(errors="replace").decode()
+
+
+def _search(pattern: re.Pattern[bytes], payload: bytes) -> bytes | None:
+    found = pattern.search(payload)
+    return found[1] if found else None
 
 
 def _parse(payload: bytes) -> dict[str, Any]:

@@ -75,7 +75,13 @@ def _read_v1(data: bytes) -> Proxied | None:
         raise Malformed("the PROXY v1 header's source is not an address") from None
     if source.version != family:
         raise Malformed("the PROXY v1 header's source is of the other address family")
-    return Proxied(length, str(source))
+    return Proxied(length, _client(source))
+
+
+def _client(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """A client's one name: a hop on a dual-stack socket writes 192.0.2.1 as ::ffff:192.0.2.1."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _read_v2(data: bytes) -> Proxied | None:
@@ -94,4 +100,4 @@ def _read_v2(data: bytes) -> Proxied | None:
         return Proxied(16 + length, None)
     if length < 2 * size + 4:
         raise Malformed("the PROXY v2 header is too short for its address family")
-    return Proxied(16 + length, str(ipaddress.ip_address(data[16 : 16 + size])))
+    return Proxied(16 + length, _client(ipaddress.ip_address(data[16 : 16 + size])))

@@ -22,14 +22,15 @@ _SHOWN = frozenset(
     x-forwarded-proto x-forwarded-server x-hopscope-probe x-powered-by x-real-ip x-request-id
     """.split()
 )
-# A subprotocol is where browsers, who cannot set headers, hide their bearer tokens.
-_TOKENS_HIDE_IN = frozenset({"sec-websocket-protocol", "origin"})
 VALUE_LIMIT = 512
 TARGET_LIMIT = 1024
 NAME_LIMIT = 64
 HEX_LIMIT = 48
 _SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")  # Twilio's names for calls and streams: no secrets
-_LOOKS_SECRET = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_\-.~+=%]{20,}")
+# What a token is written in; whether it is one is told from a digit among the letters.
+_LONG_RUN = re.compile(r"[A-Za-z0-9_\-.~+=%]{20,}")
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+_METHOD_OR_VERSION = re.compile(r"[A-Z-]{1,24}|HTTP/[0-9.]{1,8}")
 HIDDEN = "[hidden]"
 
 
@@ -38,8 +39,9 @@ def shown_value(name: str, value: str) -> str | None:
     key = name.lower()
     if key not in _SHOWN:
         return None
-    if key in _TOKENS_HIDE_IN:
-        value = ", ".join(_hide_secret(item.strip()) for item in value.split(","))
+    # A subprotocol is where browsers, who cannot set headers, hide their bearer tokens.
+    if key == "sec-websocket-protocol" or (key == "origin" and "://" not in value):
+        value = _hide_secrets(value)
     return value[:VALUE_LIMIT]
 
 
@@ -70,8 +72,8 @@ def shown_target(target: str) -> str:
     (OpenClaw's realtime mode does); both are secrets of the call.
     """
     path, question, query = target.partition("?")
-    path = "/".join(_hide_secret(segment) for segment in path.split("/"))
-    pairs = [f"{name}={HIDDEN}" if eq else _hide_secret(name) for name, eq, _ in _pairs(query)]
+    path = _hide_secrets(_USERINFO.sub(f"{HIDDEN}@", path))
+    pairs = [_hide_secrets(name) + (eq and f"={HIDDEN}") for name, eq, _ in _pairs(query)]
     return (path + question + "&".join(pairs))[:TARGET_LIMIT]
 
 
@@ -82,14 +84,21 @@ def shown_raw_head(raw: bytes) -> str:
     """
     if raw[:1] not in (b"\r", b"\n") and not raw[:1].decode("latin-1").isprintable():
         return raw[:HEX_LIMIT].hex(" ")
-    first, *rest = raw.decode("latin-1").split("\n")
-    method, space, target_and_version = first.partition(" ")
-    target, last_space, version = target_and_version.rpartition(" ")
-    if not last_space:
-        target, version = target_and_version, ""
-    method = method if len(method) <= NAME_LIMIT else _measure(method)
-    shown = [method + space + shown_target(target) + last_space + version[:NAME_LIMIT]]
-    return "\n".join(shown + [_shown_raw_line(line) for line in rest])
+    # A bare CR may be why it could not be parsed, and what follows it belongs to no field.
+    first, *rest = re.split(r"(\r?\n|\r)", raw.decode("latin-1"))
+    return _shown_first_line(first) + "".join(_shown_raw_line(part) for part in rest)
+
+
+def _shown_first_line(line: str) -> str:
+    """The line as far as it looks like a request line: it may be the rest of someone's body."""
+    method, space, rest = line.partition(" ")
+    target, last_space, version = rest.rpartition(" ")
+    if not version.startswith("HTTP/") or not _METHOD_OR_VERSION.fullmatch(version):
+        target, last_space, version = rest, "", ""
+    is_target = target == "*" or target.startswith(("/", "http://", "https://"))
+    method = method if space and _METHOD_OR_VERSION.fullmatch(method) else _measure(method)
+    target = shown_target(target) if is_target else _measure(target)
+    return method + space + target + last_space + version
 
 
 def _shown_raw_line(line: str) -> str:
@@ -97,19 +106,23 @@ def _shown_raw_line(line: str) -> str:
         return line
     name, colon, value = line.partition(":")
     is_name = TOKEN.fullmatch(name.rstrip()) and len(name) <= NAME_LIMIT
-    if not colon or not is_name:
+    if not colon or not is_name or _hide_secrets(name) != name:
         return _measure(line)
-    shown = shown_value(name.rstrip(), value)
+    shown = None if re.search(r"[\0-\x08\x0b-\x1f]", value) else shown_value(name.rstrip(), value)
     return f"{name}: {_measure(value)}" if shown is None else f"{name}:{shown}"
 
 
 def _measure(text: str) -> str:
-    return f"[{len(text.strip())} bytes]"
+    return f"[{len(text.strip())} bytes]" if text else ""
 
 
-def _hide_secret(text: str) -> str:
-    is_secret = _LOOKS_SECRET.fullmatch(text) and not _SID.fullmatch(text)
-    return HIDDEN if is_secret else text
+def _hide_secrets(text: str) -> str:
+    return _LONG_RUN.sub(lambda run: HIDDEN if _looks_secret(run[0]) else run[0], text)
+
+
+def _looks_secret(run: str) -> bool:
+    is_mixed = re.search("[0-9]", run) and re.search("[A-Za-z]", run)
+    return bool(is_mixed) and not _SID.fullmatch(run)
 
 
 def _pairs(query: str) -> list[tuple[str, str, str]]:

@@ -124,7 +124,7 @@ class Relay:
         self._watch.close()
 
     def readable(self, side: Side) -> None:
-        """Pass on what one side sent."""
+        """Pass on what one side sent. This is the hot path: no call in it without a reason."""
         now = perf_counter()
         try:
             data = side.recv(self.limits.write_buffer_bytes)
@@ -133,11 +133,28 @@ class Relay:
         except OSError:
             self._receive_reset(side, now)
             return
-        if data:
-            self._forward(side, data, now)
-        else:
+        if not data:
             self._receive_eof(side, now)
-            self._rewatch(side)
+            return
+        peer = side.peer
+        if peer.out or peer.gone or side.pair.goodbye is not None:
+            self._forward(side, data, now)
+            return
+        try:
+            sent = peer.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._observe(side, data, now)
+            self._receive_reset(peer, now)
+            return
+        if sent != len(data):
+            self._hold_back(side, data[sent:], now)
+        spent = perf_counter() - now
+        self.times_sum += spent
+        self.times[bisect_left(RELAY_BOUNDS, spent)] += 1
+        if seen := side.read(data, now):
+            side.pair.session.receive_seen(side.sender, seen, now)
 
     def writable(self, side: Side) -> None:
         """Let one side take more of what waits for it."""
@@ -185,35 +202,26 @@ class Relay:
         self._settle(pair, now)
 
     def _forward(self, side: Side, data: bytes, now: float) -> None:
+        """Pass on data where something is in the way: a backlog, a goodbye, a peer that is gone."""
         peer = side.peer
         if side.held or peer.gone:
             self._observe(side, data, now)
             self._settle(side.pair, now)
-            return
-        if side.pair.goodbye is not None:
+        elif side.pair.goodbye is not None:
             self._forward_last(side, data, now)
-            return
-        if not peer.out:
-            try:
-                sent = peer.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._observe(side, data, now)
-                self._receive_reset(peer, now)
-                return
-            if sent != len(data):
-                peer.out = data[sent:]
-                peer.out_since = now
-                self._rewatch(side)
-                self._rewatch(peer)
         else:
-            peer.out += data  # only what was read ahead of the 101 comes here
-        spent = perf_counter() - now
-        self.times_sum += spent
-        self.times[bisect_left(RELAY_BOUNDS, spent)] += 1
-        if seen := side.read(data, now):
-            side.pair.session.receive_seen(side.sender, seen, now)
+            self._hold_back(side, data, now)
+            self._observe(side, data, now)
+            self._settle(side.pair, now)
+
+    def _hold_back(self, side: Side, rest: bytes, now: float) -> None:
+        """Keep what the peer does not take yet, and read no more until it has."""
+        peer = side.peer
+        if not peer.out:
+            peer.out_since = now
+        peer.out += rest
+        self._rewatch(side)
+        self._rewatch(peer)
 
     def _observe(self, side: Side, data: bytes, now: float) -> None:
         side.pair.session.receive_data(side.sender, data, now)

@@ -31,6 +31,7 @@ def print_rows(console: Console, rows: list[Row]) -> None:
     if not rows:
         console.print("nothing recorded yet")
         return
+    rows = _printable(rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("at", "id", "ingress", "client", "target", "outcome", "", "session"):
         table.add_column(name, overflow="fold", no_wrap=name in ("at", "id"))
@@ -50,6 +51,7 @@ def print_rows(console: Console, rows: list[Row]) -> None:
 
 def print_row(console: Console, row: Row) -> None:
     """One row in full: the way it took, both heads, violations, the session."""
+    row = _printable(row)
     console.print(_picture(row))
     parts = [
         _section("phases", {name: f"{ms:.1f} ms" for name, ms in row["phases_ms"].items()}),
@@ -83,25 +85,38 @@ async def follow(admin: str, console: Console, *, as_json: bool) -> None:
     token = os.environ.get("HOPSCOPE_ADMIN_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-        session.get(f"{admin.rstrip('/')}/api/events") as response,
-    ):
-        if response.status != 200:
-            raise ValueError(f"{response.status}: {(await response.text()).strip()}")
-        event = ""
-        async for line in response.content:
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            if name == "event":
-                event = value
-            elif name == "data":
-                _print_event(console, event, json.loads(value), as_json=as_json)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.get(f"{admin.rstrip('/')}/api/events") as response,
+        ):
+            if response.status != 200:
+                raise ValueError(f"{response.status}: {(await response.text()).strip()}")
+            await _print_events(console, response, as_json=as_json)
+    except aiohttp.ClientPayloadError:
+        return  # the sidecar was killed in the middle of its answer
+    except aiohttp.ClientError as error:  # not all of them are OSErrors
+        raise ConnectionError(str(error)) from None
+
+
+async def _print_events(
+    console: Console, response: aiohttp.ClientResponse, *, as_json: bool
+) -> None:
+    event = ""
+    async for line in response.content:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            _print_event(console, event, json.loads(value), as_json=as_json)
 
 
 def _print_event(console: Console, event: str, fields: Row, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"event": event, **fields}), flush=True)
-    elif event in ("handshake", "request"):
+        return
+    fields = _printable(fields)
+    if event in ("handshake", "request"):
         line = Text.assemble(
             (f"{fields['at']}  {event:<9}  ", "dim"),
             f"{fields['id']}  {fields['ingress']}  ",
@@ -116,6 +131,18 @@ def _print_event(console: Console, event: str, fields: Row, *, as_json: bool) ->
         )
     else:
         console.print(Text(f"{event}  {json.dumps(fields)}", "dim"), soft_wrap=True)
+
+
+def _printable(value: Any) -> Any:
+    """The same, with what would steer a terminal spelled out: heads are written by strangers."""
+    if isinstance(value, str):
+        lines = value.replace("\r\n", "\n")
+        return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in lines)
+    if isinstance(value, Mapping):
+        return {name: _printable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value
 
 
 def _picture(row: Row) -> Text:
@@ -168,7 +195,7 @@ def _session(session: Row) -> Table:
             table.add_row(name, *(str(session[name][sender]) for sender in SENDERS))
     for name in ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered", "call_sid"):
         if name in session:
-            table.add_row(name, str(session[name]), "")
+            table.add_row(name, Text(str(session[name])), "")
     table.add_row("ending", _session_words(session), "")
     return table
 

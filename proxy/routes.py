@@ -84,7 +84,7 @@ class Route:
     def takes_all_of(self, other: "Route") -> bool:
         """Whether every request that `other` matches is matched here, so `other` is unreachable."""
         if self.host is not None and not (
-            other.host is not None and _host_matches(self.host, other.host)
+            other.host is not None and _host_matches(self.host, other.host.lower())
         ):
             return False
         if self.path is None and self.prefix is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from proxy.frames import OPCODES, TEXT, CloseSeen, FrameReader, Seen, TextSeen, WentBlind
+from proxy.frames import OPCODES, TEXT, CloseSeen, FrameReader, Seen, WentBlind
 from proxy.media import MESSAGE_LIMIT, MediaReader
 
 Sender = Literal["client", "server"]
@@ -62,7 +62,8 @@ class Session:
         self.ending: Ending | None = None
         self.ended_at: float | None = None
         if is_websocket:
-            self.readers["client"].wants_text = MESSAGE_LIMIT
+            self.readers["client"].text_limit = MESSAGE_LIMIT
+            self.readers["client"].on_text = self._receive_first_text
         else:
             for sender in SENDERS:
                 self.readers[sender].blind = "the 101 did not switch to websocket"
@@ -74,9 +75,7 @@ class Session:
     def receive_seen(self, sender: Sender, what: Sequence[Seen], now: float) -> None:
         """Take what a sender's reader found worth a closer look."""
         for seen in what:
-            if isinstance(seen, TextSeen):
-                self._receive_text(sender, seen.payload, now)
-            elif isinstance(seen, CloseSeen):
+            if isinstance(seen, CloseSeen):
                 if all(close.sender != sender for close in self.closes):
                     self.closes.append(Close(sender, seen.code, seen.reason))
             else:
@@ -106,13 +105,18 @@ class Session:
         else:
             self.end("reset", by, now)
 
-    def _receive_text(self, sender: Sender, payload: bytes, now: float) -> None:
-        undecided = self.media.is_twilio is None
-        self.media.receive_text(sender, payload, now)
-        if undecided and self.media.is_twilio is not None:
-            wanted = MESSAGE_LIMIT if self.media.is_twilio else 0
-            for reader in self.readers.values():
-                reader.wants_text = wanted
+    def _receive_first_text(self, payload: bytes, now: float) -> None:
+        """The client's first message decides whether messages are worth reading at all."""
+        client, server = self.readers["client"], self.readers["server"]
+        if self.media.decide(payload):
+            client.on_text, server.on_text = (
+                self.media.receive_from_client,
+                self.media.receive_from_server,
+            )
+            server.text_limit = MESSAGE_LIMIT
+            client.on_text(payload, now)
+        else:
+            client.on_text, client.text_limit = None, 0
 
     @property
     def last_at(self) -> float:

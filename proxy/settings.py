@@ -18,12 +18,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -68,13 +70,13 @@ def parse_upstream(text: object) -> Upstream:
     """http://HOST:PORT or unix:/path/to.sock."""
     if isinstance(text, Upstream):
         return text
-    url = str(text)
+    url = text if isinstance(text, str) else ""
     if url.startswith("unix:/"):
         return Upstream(unix_path=url.removeprefix("unix:"))
     if url.startswith(("https://", "wss://")):
         raise ValueError("should be http://: the sidecar stands beside its gateway, without TLS")
     host_port = re.sub(r"^(?:http|ws)://", "", url).removesuffix("/")
-    if "/" in host_port or "?" in host_port:
+    if "://" not in host_port and ("/" in host_port or "?" in host_port):
         raise ValueError("should have no path; a route's add_prefix or rewrite changes paths")
     if re.search(r":[0-9]+$", host_port) is None:
         host_port += ":80"
@@ -82,6 +84,18 @@ def parse_upstream(text: object) -> Upstream:
         return Upstream(*parse_host_port(host_port))
     except ValueError:
         raise ValueError("should be http://HOST:PORT or unix:/path/to.sock") from None
+
+
+def parse_network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """An address block, for example 10.0.0.0/8; an address alone is a block of one."""
+    if isinstance(text, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return text
+    try:
+        return ipaddress.ip_network(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError(
+            "should be a network such as 10.0.0.0/8 or fd00::/8, with no bits behind its prefix"
+        ) from None
 
 
 def _check_path(text: str) -> str:
@@ -110,8 +124,10 @@ def _check_field_value(text: str) -> str:
     return text
 
 
-Address = Annotated[HostPort, BeforeValidator(parse_host_port)]
+# NoDecode: a tuple of the environment would be read as JSON.
+Address = Annotated[HostPort, NoDecode, BeforeValidator(parse_host_port)]
 UpstreamUrl = Annotated[Upstream, BeforeValidator(parse_upstream)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(parse_network)]
 PathText = Annotated[str, AfterValidator(_check_path)]
 FieldName = Annotated[str, AfterValidator(_check_field_name)]
 FieldValue = Annotated[str, AfterValidator(_check_field_value)]
@@ -217,7 +233,7 @@ class Settings(BaseSettings):
     route: list[RouteSettings] = []
     proxy_protocol: bool = False
     # Whose X-Forwarded-For is believed: tunnels and proxies on the same machine.
-    trusted_proxies: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
+    trusted_proxies: list[Network] = [
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
     ]
@@ -277,7 +293,7 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
         return Sourced(**{name: value for name, value in flags.items() if value is not None})
     except (ValidationError, SourceError) as error:
         if isinstance(error, SourceError):
-            raise SettingsError(f"environment: {error}") from None
+            raise SettingsError(_explain_environment(error)) from None
         lines = [_explain(item) for item in error.errors(include_url=False)]
         raise SettingsError("\n".join(lines)) from None
 
@@ -289,7 +305,7 @@ def admin_token() -> str | None:
 
 def _explain(error: Any) -> str:
     """One refused setting as: name = value: what is allowed."""
-    path = [str(part) for part in error["loc"] if not _is_branch(part)]
+    path = [str(part) for part in error["loc"] if part != "[key]"]  # pydantic's mark of a wrong key
     name = ".".join(path) or "settings"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -298,12 +314,20 @@ def _explain(error: Any) -> str:
         return f"{name}: there is no such setting{hint}"
     if error["type"] in ("missing", "value_error") and isinstance(error["input"], dict | Settings):
         return f"{name}: {message}"
-    return f"{name} = {error['input']!r}: {message}"
+    # The value of a header may be a credential.
+    is_secret = path[-2:-1] == ["set"] and error["loc"][-1] != "[key]"
+    value = "[hidden]" if is_secret else repr(error["input"])
+    return f"{name} = {value}: {message}"
 
 
-def _is_branch(part: object) -> bool:
-    """Pydantic names the branch of a union it tried; a reader does not need it."""
-    return isinstance(part, str) and part.startswith(("function-", "IPv", "ipv"))
+def _explain_environment(error: SourceError) -> str:
+    """The source says which field it could not read; lists and tables are JSON there."""
+    found = re.search('field "([a-z_]+)"', str(error))
+    if found is None:
+        return f"environment: {error}"
+    name = f"HOPSCOPE_{found[1].upper()}"
+    value = "[hidden]" if found[1] == "route" else repr(os.environ.get(name))
+    return f"{name} = {value}: should be JSON, as all lists and tables of the environment"
 
 
 def _known_names(path: list[str]) -> list[str]:
@@ -312,5 +336,7 @@ def _known_names(path: list[str]) -> list[str]:
         "route": RouteSettings,
         "limits": Limits,
         "history": HistorySettings,
-    }.get(path[0] if path else "", HeaderSettings)
+    }.get(path[0] if path else "", Settings)
+    if path and path[-1].endswith("_headers"):
+        model = HeaderSettings
     return list(model.model_fields)

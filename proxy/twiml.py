@@ -36,7 +36,7 @@ def advertised_streams(document: bytes) -> list[str]:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(document, True)
-    except (expat.ExpatError, ValueError):
+    except (expat.ExpatError, ValueError, LookupError):  # LookupError: an encoding nobody knows
         return []
     return urls
 
@@ -82,8 +82,10 @@ class AdvertisedStreams:
 
     def receive_upgrade(self, path: str) -> Advertised | None:
         """The oldest promise that this upgrade keeps. An ingress may strip or add a prefix."""
+        here = path.rstrip("/")  # a mount that strips the whole path leaves "/"
         for advertised in self._due:
-            if advertised.path.endswith(path) or path.endswith(advertised.path):
+            there = advertised.path.rstrip("/")
+            if there.endswith(here) or here.endswith(there):
                 self._due.remove(advertised)
                 return advertised
         return None

@@ -1,0 +1,316 @@
+"""What is kept on disk, what is found again, and what a kill leaves of it."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy import history
+from proxy.history import (
+    PENDING_LIMIT,
+    Book,
+    History,
+    HistoryError,
+    Query,
+    default_file,
+    open_for_reading,
+)
+
+PATIENCE_S = 20.0
+
+
+def line(number: int, **fields: Any) -> dict[str, Any]:
+    """A log line as far as the tables look into it; ids sort by number."""
+    return {"id": f"{number:018}", "ingress": "nginx", "outcome": "upgraded", "call_sid": None} | (
+        fields
+    )
+
+
+def filled(book: Book, *lines: dict[str, Any], kind: str = "handshake", at: float = 0.0) -> History:
+    kept = History(book)
+    for row in lines:
+        kept.add_event(kind, at or time.time(), row, {"request_head": [], "response_head": []})
+    return kept
+
+
+def ids(rows: list[dict[str, Any]]) -> list[int]:
+    return [int(row["id"]) for row in rows]
+
+
+def found(kept: History, query: Query | None = None) -> list[dict[str, Any]]:
+    return asyncio.run(kept.find(query or Query()))
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book(None, rows=1000, days=1)
+
+
+def wait_for(is_so: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def test_an_event_is_found_as_it_was_told_and_shown_with_both_heads(book: Book) -> None:
+    kept = History(book)
+    told = line(1, target="/voice/stream", violations=[{"field": "Upgrade", "saw": None}])
+    heads = {"request_head": [["Host", "a"], ["Cookie", None]], "response_head": []}
+    kept.add_event("handshake", time.time(), told, heads)
+    assert found(kept) == [told | {"session": None}]
+    assert asyncio.run(kept.get(told["id"])) == told | {"session": None} | heads
+    kept.close()
+
+
+def test_an_id_that_is_not_there_is_none(book: Book) -> None:
+    kept = filled(book, line(1))
+    assert asyncio.run(kept.get(line(2)["id"])) is None
+    kept.close()
+
+
+def test_a_session_joins_its_handshake_and_brings_the_call_sid(book: Book) -> None:
+    kept = filled(book, line(1), line(2, call_sid="CA2"))
+    kept.add_session({"id": line(1)["id"], "call_sid": "CA1", "ending": "reset"})
+    kept.add_session({"id": line(2)["id"], "ending": "close_handshake"})
+    first, second = reversed(found(kept))
+    assert first["session"] == {"id": first["id"], "call_sid": "CA1", "ending": "reset"}
+    assert second["session"]["ending"] == "close_handshake"
+    assert ids(found(kept, Query(call_sid="CA1"))) == [1]
+    assert ids(found(kept, Query(call_sid="CA2"))) == [2]
+    kept.close()
+
+
+def test_pages_follow_each_other_newest_first(book: Book) -> None:
+    kept = filled(book, *(line(number) for number in range(5)))
+    first = found(kept, Query(limit=2))
+    second = found(kept, Query(limit=2, before=first[-1]["id"]))
+    third = found(kept, Query(limit=2, before=second[-1]["id"]))
+    assert [ids(page) for page in (first, second, third)] == [[4, 3], [2, 1], [0]]
+    kept.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        pytest.param(Query(), [3, 2, 1, 0], id="handshakes only"),
+        pytest.param(Query(kind=None), [9, 3, 2, 1, 0], id="requests, too"),
+        pytest.param(Query(kind="request"), [9], id="requests only"),
+        pytest.param(Query(ingress="cloudflare"), [1], id="ingress"),
+        pytest.param(Query(outcome="refused"), [3, 2], id="outcome"),
+        pytest.param(Query(call_sid="CA1"), [2], id="call"),
+        pytest.param(Query(outcome="refused", call_sid="CA1"), [2], id="both"),
+        pytest.param(Query(outcome="refused", limit=1), [3], id="limit"),
+        pytest.param(Query(ingress="' OR 1=1 --"), [], id="quoted"),
+    ],
+)
+def test_filters_narrow_what_is_found(book: Book, query: Query, numbers: list[int]) -> None:
+    kept = filled(
+        book,
+        line(0),
+        line(1, ingress="cloudflare"),
+        line(2, outcome="refused", call_sid="CA1"),
+        line(3, outcome="refused"),
+    )
+    kept.add_event("request", time.time(), line(9, outcome="answered"), {})
+    assert ids(found(kept, query)) == numbers
+    kept.close()
+
+
+def test_an_event_told_again_replaces_the_first(book: Book) -> None:
+    kept = filled(book, line(1, outcome="refused"), line(1))
+    assert [row["outcome"] for row in found(kept)] == ["upgraded"]
+    kept.close()
+
+
+def test_the_newest_rows_are_kept() -> None:
+    book = Book(None, rows=3, days=1)
+    kept = filled(book, *(line(number) for number in range(10)))
+    found(kept)
+    book.prune(time.time())
+    assert ids(book.find(Query())) == [9, 8, 7]
+    kept.close()
+
+
+def test_rows_older_than_the_days_are_pruned() -> None:
+    book = Book(None, rows=1000, days=2)
+    now = time.time()
+    old = filled(book, line(1), at=now - 2 * 86400 - 1)
+    old.add_event("handshake", now - 2 * 86400 + 60, line(2), {})
+    found(old)
+    book.prune(now)
+    assert ids(book.find(Query())) == [2]
+    old.close()
+
+
+def test_writing_prunes_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_PRUNE_EVERY_S", 0.0)
+    kept = filled(Book(None, rows=3, days=1), *(line(number) for number in range(10)))
+    assert ids(found(kept)) == [9, 8, 7]
+    kept.close()
+
+
+def test_rows_beyond_the_limit_are_counted_and_not_kept(book: Book) -> None:
+    kept = filled(book, *(line(number) for number in range(PENDING_LIMIT + 7)))
+    assert kept.dropped == 7
+    assert ids(found(kept, Query(limit=1))) == [PENDING_LIMIT - 1]
+    kept.close()
+
+
+def test_a_disk_that_fails_is_told_and_the_next_batch_is_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    kept = filled(Book(file, rows=1000, days=1), line(1))
+    found(kept)
+    other = sqlite3.connect(file)
+    other.execute("ALTER TABLE events RENAME TO gone")
+    kept.add_event("handshake", time.time(), line(2), {})
+    with pytest.raises(sqlite3.OperationalError):
+        found(kept)
+    assert (kept.dropped, str(kept.error)) == (1, "no such table: events")
+    other.execute("ALTER TABLE gone RENAME TO events")
+    other.close()
+    kept.add_event("handshake", time.time(), line(3), {})
+    assert ids(found(kept)) == [3, 1]
+    assert (kept.dropped, kept.error) == (1, None)
+    kept.close()
+
+
+def test_a_row_that_sqlite_cannot_hold_is_counted(book: Book) -> None:
+    kept = filled(book, line(1, call_sid="\ud800"))
+    assert found(kept) == []
+    assert kept.dropped == 1
+    assert kept.error is not None
+    kept.close()
+
+
+def test_closing_writes_what_is_pending(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    filled(Book(file, rows=1000, days=1), line(1)).close()
+    reading = open_for_reading(file)
+    assert ids(reading.find(Query())) == [1]
+    reading.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_the_file_and_its_folder_are_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "hopscope" / "history.sqlite3"
+    kept = filled(Book(file, rows=1000, days=1), line(1))
+    found(kept)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
+    assert modes == {
+        "history.sqlite3": 0o600,
+        "history.sqlite3-wal": 0o600,
+        "history.sqlite3-shm": 0o600,
+    }
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    kept.close()
+
+
+def test_the_default_file_belongs_to_the_users_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_file().name == "history.sqlite3"
+    if sys.platform == "linux":
+        assert default_file() == tmp_path / "hopscope" / "history.sqlite3"
+
+
+def test_a_book_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    newer = sqlite3.connect(file)
+    newer.execute("PRAGMA user_version=2")
+    newer.close()
+    with pytest.raises(HistoryError, match=r"written by a newer hopscope; name another file"):
+        Book(file, rows=1000, days=1)
+    again = sqlite3.connect(file)
+    assert again.execute("SELECT name FROM sqlite_master").fetchall() == []
+    again.close()
+
+
+def test_a_file_that_is_no_book_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    file.write_text("Dear diary, " * 100)
+    with pytest.raises(HistoryError) as refused:
+        Book(file, rows=1000, days=1)
+    assert str(refused.value) == (
+        f"{file}: file is not a database; use --no-history or another file"
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HistoryError, match="use --no-history or another file"):
+        Book(tmp_path / "file" / "history.sqlite3", rows=1000, days=1)
+
+
+def test_a_book_that_is_not_there_cannot_be_read_and_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    with pytest.raises(HistoryError, match="`hopscope proxy` writes one as it runs"):
+        open_for_reading(file)
+    assert not file.exists()
+
+
+def test_reading_sees_what_another_writes_and_disturbs_it_not(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    writing = filled(Book(file, rows=1000, days=1), line(1))
+    found(writing)
+    reading = open_for_reading(file)
+    assert ids(reading.find(Query())) == [1]
+    for number in range(2, 30):
+        writing.add_event("handshake", time.time(), line(number), {})
+        assert ids(found(writing, Query(limit=1))) == [number]
+        assert ids(reading.find(Query(limit=1))) == [number]
+    assert (writing.dropped, writing.error) == (0, None)
+    reading.close()
+    writing.close()
+
+
+# What the sidecar does with its rows: it hands them over, and flushes every BATCH_S.
+_WRITER = """
+import sys, time
+from pathlib import Path
+from proxy.history import BATCH_S, Book, History
+kept = History(Book(Path(sys.argv[1]), rows=1000, days=1))
+for number in range(200):
+    line = {"id": f"{number:018}", "ingress": "nginx", "outcome": "upgraded", "call_sid": None}
+    kept.add_event("handshake", time.time(), line, {})
+print("handed over", flush=True)
+while True:
+    time.sleep(BATCH_S)
+    kept.flush()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite3"
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(history.__file__).parents[1],
+    ) as writer:
+        assert writer.stdout is not None
+        try:
+            assert writer.stdout.readline() == "handed over\n"
+            reading = open_for_reading(file)
+            wait_for(lambda: reading.find(Query()), "the first batch")
+            reading.close()
+        finally:
+            writer.kill()
+    assert writer.returncode == -signal.SIGKILL
+    kept = open_for_reading(file)
+    assert ids(kept.find(Query(limit=1000))) == list(range(199, -1, -1))
+    kept.close()
+    book = sqlite3.connect(file)
+    assert book.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    book.close()

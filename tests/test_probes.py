@@ -1,0 +1,98 @@
+"""Armed probes: only an id that was armed means anything."""
+
+import pytest
+
+from proxy.http1 import RequestHead, parse_request_head
+from proxy.probes import ARRIVALS_LIMIT, LIFETIME_S, PROBES_LIMIT, Asked, Probes
+
+
+def carrying(*values: str) -> RequestHead:
+    """A request with these X-Hopscope-Probe lines."""
+    lines = "".join(f"X-Hopscope-Probe: {value}\r\n" for value in values)
+    return parse_request_head(f"GET /any HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
+
+
+def armed(probes: Probes, now: float = 0.0) -> str:
+    probe_id = probes.arm(now)
+    assert probe_id is not None
+    return probe_id
+
+
+@pytest.mark.parametrize(
+    ("value", "wants_echo"),
+    [
+        pytest.param("{}", False, id="id alone"),
+        pytest.param("{}; echo", True, id="echo"),
+        pytest.param("{};ECHO", True, id="echo without space, in capitals"),
+        pytest.param("  {}  ;  echo  ", True, id="spaces"),
+        pytest.param("{}; other", False, id="another wish"),
+    ],
+)
+def test_an_armed_id_is_recognised_with_its_wish(value: str, wants_echo: bool) -> None:
+    probes = Probes()
+    probe_id = armed(probes)
+    assert probes.read(carrying(value.format(probe_id)), 1.0) == Asked(probe_id, wants_echo)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param((), id="absent"),
+        pytest.param(("",), id="empty"),
+        pytest.param(("0123456789abcdef",), id="unknown"),
+        pytest.param(("0123456789abcdef; echo",), id="unknown with a wish"),
+    ],
+)
+def test_an_id_that_was_not_armed_is_nobodys(values: tuple[str, ...]) -> None:
+    probes = Probes()
+    armed(probes)
+    assert probes.read(carrying(*values), 1.0) is None
+
+
+def test_two_ids_on_one_request_are_nobodys() -> None:
+    probes = Probes()
+    first, second = armed(probes), armed(probes)
+    assert probes.read(carrying(first, second), 1.0) is None
+
+
+def test_an_id_expires() -> None:
+    probes = Probes()
+    old, young = armed(probes, 0.0), armed(probes, 1.0)
+    assert probes.read(carrying(old), LIFETIME_S - 0.1) is not None
+    assert probes.read(carrying(old), LIFETIME_S) is None
+    assert probes.arrivals(old, LIFETIME_S) is None
+    assert probes.arrivals(young, LIFETIME_S) == []
+
+
+def test_arrivals_are_kept_in_order_and_for_their_own_id() -> None:
+    probes = Probes()
+    first, second = armed(probes), armed(probes)
+    for number in range(3):
+        probes.record(first, {"number": number})
+    probes.record(second, {"number": 9})
+    assert probes.arrivals(first, 1.0) == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert probes.arrivals(second, 1.0) == [{"number": 9}]
+
+
+def test_an_arrival_under_an_unknown_id_is_forgotten() -> None:
+    probes = Probes()
+    probes.record("nobody", {})
+    assert probes.arrivals("nobody", 0.0) is None
+
+
+def test_arrivals_of_one_probe_are_bounded() -> None:
+    probes = Probes()
+    probe_id = armed(probes)
+    for number in range(ARRIVALS_LIMIT + 1):
+        probes.record(probe_id, {"number": number})
+    arrivals = probes.arrivals(probe_id, 1.0)
+    assert arrivals is not None
+    assert [arrival["number"] for arrival in arrivals] == list(range(ARRIVALS_LIMIT))
+
+
+def test_armed_probes_are_bounded_until_they_expire() -> None:
+    probes = Probes()
+    ids = {armed(probes) for _ in range(PROBES_LIMIT)}
+    assert len(ids) == PROBES_LIMIT
+    assert probes.arm(1.0) is None
+    assert probes.arm(LIFETIME_S) is not None
