@@ -293,15 +293,15 @@ def test_a_route_without_edits_passes_both_heads_unchanged() -> None:
 
 
 def test_a_route_edits_each_head_by_its_own_list() -> None:
-    route = Route(
+    both = Route(
         "r",
         GATEWAY,
         request_headers=HeaderEdits(set=(("X-Odd", "3"),), remove=("Host",)),
         response_headers=HeaderEdits(set=(("Vary", "*"),), remove=("Server",)),
     )
-    assert route.forwarded_request(request("/a")).raw == b"GET /a HTTP/1.1\r\nX-Odd: 3\r\n\r\n"
+    assert both.forwarded_request(request("/a")).raw == b"GET /a HTTP/1.1\r\nX-Odd: 3\r\n\r\n"
     response = parse_response_head(b"HTTP/1.1 200 OK\r\nserver: x\r\nX-Odd: 1\r\n\r\n")
-    edited = route.forwarded_response(response)
+    edited = both.forwarded_response(response)
     assert edited.raw == b"HTTP/1.1 200 OK\r\nX-Odd: 1\r\nVary: *\r\n\r\n"
 
 

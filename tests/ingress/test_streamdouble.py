@@ -44,9 +44,23 @@ def test_the_session_line_counts_the_call_as_the_caller_did(
         timeout=60,
         stdout=subprocess.DEVNULL,
     )
-    frames = [json.loads(line) for line in trace_file.read_text().splitlines()]
+    trace = [json.loads(line) for line in trace_file.read_text().splitlines()]
+    counts = Counter((frame["dir"], frame["event"]) for frame in trace)
+    of_caller = sum(count for (way, _), count in counts.items() if way == "out")
+    of_agent = sum(count for (way, _), count in counts.items() if way == "in")
     session = hopscope.line("session")
+    assert session["frames"]["client"] == {"text": of_caller, "close": 1}
+    assert session["frames"]["server"] == {"text": of_agent, "close": 1}
+    assert session["media_frames"] == {
+        "client": counts["out", "media"],
+        "server": counts["in", "media"],
+    }
+    assert counts["out", "media"] == 50  # a second of 20 ms frames
+    assert (session["sequence_gaps"], session["underruns"]) == (0, 0)
+    assert (counts["in", "mark"], session["marks_unanswered"]) == (1, 0)
+    assert (session["close_code"], session["close_sender"]) == (1000, "client")
+    assert session["ending"] == "close_handshake"
     handshake = hopscope.line("handshake")
-    print(frames[:3], session)
     assert (handshake["outcome"], handshake["ingress"]) == ("upgraded", "nginx")
-    assert Counter(frame["dir"] for frame in frames)
+    assert session["id"] == handshake["id"]
+    assert "s3cret" not in json.dumps([session, handshake])
