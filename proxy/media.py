@@ -34,6 +34,8 @@ _MEDIA = re.compile(rb'"event"\s*:\s*"media"')
 _SEQUENCE = re.compile(rb'"sequenceNumber"\s*:\s*"?([0-9]{1,15})')
 _TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"?([0-9]{1,15})')
 _PAYLOAD = re.compile(rb'"payload"\s*:\s*"')
+# PHP writes "\/" for a slash, .NET "\u002B" for a plus, Gson "\u003d" for the padding.
+_ESCAPE = re.compile(rb"\\(?:/|u00([0-9A-Fa-f]{2}))")
 
 
 class MediaReader:
@@ -125,7 +127,10 @@ class MediaReader:
         if found is None:
             return
         start = found.end()
-        audio = _audio_bytes(payload[start : payload.find(b'"', start)])
+        end = payload.find(b'"', start)
+        if end < 0:
+            return  # the message is cut short
+        audio = _audio_bytes(payload[start:end])
         ahead = self._playout_end - now
         if self._utterance_open and -PAUSE_S < ahead < -FRAME_S:
             self.underruns += 1
@@ -157,10 +162,14 @@ class MediaReader:
 
 
 def _audio_bytes(encoded: bytes) -> int:
-    """How much audio a base64 string holds, as it stands in JSON (PHP escapes its slashes)."""
+    """How much audio a base64 string holds, as it stands in JSON."""
     if b"\\" in encoded:
-        encoded = encoded.replace(b"\\/", b"/").replace(b"\\u003d", b"=").replace(b"\\u003D", b"=")
+        encoded = _ESCAPE.sub(_unescaped, encoded)
     return len(encoded.rstrip(b"=")) * 3 // 4
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode()) if found[1] else b"/"
 
 
 def _shown_name(name: str) -> str:

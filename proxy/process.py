@@ -18,21 +18,15 @@ from proxy.history import MEMORY_ROWS, Book, History, default_file
 from proxy.logs import LogWriter
 from proxy.server import Sidecar
 from proxy.settings import Settings, SettingsError, admin_token
+from proxy.watch import best_loop
 
 # Beside two descriptors a connection: the listeners, the log, the history and its kin.
 SPARE_FILES = 64
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop where there is one, on asyncio elsewhere."""
-    factory: Callable[[], asyncio.AbstractEventLoop]
-    try:
-        import uvloop
-    except ImportError:
-        factory = asyncio.SelectorEventLoop  # on Windows not the default, which watches no sockets
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    """Run a coroutine on the best loop of this system."""
+    with asyncio.Runner(loop_factory=best_loop) as runner:
         runner.run(main)
 
 
@@ -62,9 +56,9 @@ async def serve(load: Callable[[], Settings], log: LogWriter) -> None:
     async with running_sidecar(settings, log) as (sidecar, admin):
         admin_address = await admin.start(settings.admin)
         sidecar.telemetry.say("admin", listen=str(admin_address), pid=os.getpid())
-        await sidecar.start()
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(lambda: (hurry if stop.is_set() else stop).set(), lambda: reload(sidecar, load))
+        await sidecar.start()  # says "listening": from there on a signal drains
         await stop.wait()
         drained = asyncio.create_task(sidecar.drain())
         hurried = asyncio.create_task(hurry.wait())

@@ -17,7 +17,7 @@ from time import perf_counter
 from proxy.frames import close_frame
 from proxy.session import SENDERS, Ending, Sender, Session
 from proxy.settings import Limits
-from proxy.watch import READ, WRITE, Watch, WatchType, best_watch
+from proxy.watch import READ, WRITE, Watch
 from proxy.wire import Wire
 
 # How long the other end may read what is left after one end was reset.
@@ -88,12 +88,13 @@ class Pair:
 class Relay:
     """All running sessions. Times are perf_counter() seconds."""
 
-    def __init__(self, limits: Limits, watch: WatchType | None = None) -> None:
+    def __init__(self, limits: Limits, watch: Watch) -> None:
         self.limits = limits
         self.pairs: dict[str, Pair] = {}
         self.times = [0] * (len(RELAY_BOUNDS) + 1)
         self.times_sum = 0.0
-        self._watch: Watch[Side] = (watch or best_watch())(self.readable, self.writable)
+        self._watch = watch
+        watch.attach(self.readable, self.writable)
 
     def begin(
         self, session: Session, client: Wire, server: Wire, on_end: Callable[[Session], None]
@@ -121,7 +122,6 @@ class Relay:
         for pair in list(self.pairs.values()):
             pair.session.end("drain", "sidecar", perf_counter())
             self._finish(pair)
-        self._watch.close()
 
     def readable(self, side: Side) -> None:
         """Pass on what one side sent. This is the hot path: no call in it without a reason."""

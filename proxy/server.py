@@ -25,7 +25,7 @@ from proxy.session import Session
 from proxy.settings import HostPort, Settings
 from proxy.telemetry import Telemetry
 from proxy.twiml import AdvertisedStreams
-from proxy.watch import WatchType
+from proxy.watch import watch_of
 from proxy.wire import Wire
 
 BACKLOG = 1024
@@ -47,12 +47,11 @@ class Sidecar:
         settings: Settings,
         history: History,
         log: LogWriter | None = None,
-        *,
-        watch: WatchType | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self.settings = settings
         self.routes = settings.routes()
-        self.relay = Relay(settings.limits, watch)
+        self.relay = Relay(settings.limits, watch_of(self._loop))
         self.metrics = Metrics(self.relay)
         self.telemetry = Telemetry(self.metrics, history, log)
         self.probes = Probes()
@@ -66,7 +65,6 @@ class Sidecar:
         self._listener: socket.socket | None = None
         self._blind_told: set[str] = set()
         self._stack = AsyncExitStack()
-        self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
 
     async def start(self) -> HostPort:

@@ -1,18 +1,26 @@
 """Which of the relayed sockets are ready, told to two callbacks.
 
-On Linux all sessions share one epoll, itself watched by the event loop: the loop wakes once for
-all sockets that are ready, and a frame costs two system calls and a share of a third. Elsewhere
-the loop watches each socket.
+A frame that is relayed should cost its two system calls, a share of a third, and nothing of the
+event loop. So on Linux the loop runs on a selector of ours: one epoll holds the relayed sockets
+and, as a single descriptor among them, everything that asyncio watches. Ready sockets are served
+right there, inside `select`, which returns to asyncio only for what is asyncio's.
+
+    epoll --+-- relayed sockets  --> readable, writable     (here)
+            `-- asyncio's own selector --> its events        (returned)
+
+Elsewhere, and on any other loop, the loop watches each socket (`LoopWatch`).
 """
 
 import asyncio
 import select
-from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 READ, WRITE = 1, 4  # as EPOLLIN and EPOLLOUT
 _ENDED = 24  # EPOLLERR | EPOLLHUP: reported whatever is asked for
-_BATCH = 256  # ready sockets handled before other work of the loop gets a turn
+_BATCH = 256  # ready sockets served before the rest of the loop gets a turn
 
 
 class Watched(Protocol):
@@ -22,32 +30,60 @@ class Watched(Protocol):
     watched: int
 
 
-SideT = TypeVar("SideT", bound=Watched)
-SideT_contra = TypeVar("SideT_contra", bound=Watched, contravariant=True)
-WatchType = Callable[[Callable[[Any], None], Callable[[Any], None]], "Watch[Any]"]
+Ready = Callable[[Any], None]
 
 
-class Watch(Protocol[SideT_contra]):
+class Watch(Protocol):
     """Tells a relay which sockets are ready."""
 
-    def set(self, side: SideT_contra, events: int) -> None:
-        """Watch for READ, WRITE, both or nothing (0)."""
+    def attach(self, readable: Ready, writable: Ready) -> None:
+        """Call these with each side that can be read from, or written to."""
 
-    def close(self) -> None: ...
+    def set(self, side: Watched, events: int) -> None:
+        """Watch a side for READ, WRITE, both or nothing (0)."""
 
 
-class EpollWatch(Generic[SideT]):
-    """One epoll for all sessions, watched by the loop as a single descriptor (Linux)."""
+class LoopWatch:
+    """The running loop's own readers and writers."""
 
-    def __init__(
-        self, readable: Callable[[SideT], None], writable: Callable[[SideT], None]
-    ) -> None:
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._readable: Ready
+        self._writable: Ready
+
+    def attach(self, readable: Ready, writable: Ready) -> None:
         self._readable, self._writable = readable, writable
-        self._epoll = select.epoll()
-        self._sides: dict[int, SideT] = {}
-        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._turn)
 
-    def set(self, side: SideT, events: int) -> None:
+    def set(self, side: Watched, events: int) -> None:
+        changes = events ^ side.watched
+        side.watched = events
+        if changes & READ and events & READ:
+            self._loop.add_reader(side.fd, self._readable, side)
+        elif changes & READ:
+            self._loop.remove_reader(side.fd)
+        if changes & WRITE and events & WRITE:
+            self._loop.add_writer(side.fd, self._writable, side)
+        elif changes & WRITE:
+            self._loop.remove_writer(side.fd)
+
+
+class EpollSelector(selectors.BaseSelector):
+    """A selector for asyncio's loop that serves relayed sockets on the way (Linux)."""
+
+    def __init__(self) -> None:
+        self._inner = selectors.EpollSelector()
+        self._epoll = select.epoll()
+        self._epoll.register(self._inner.fileno(), select.EPOLLIN)
+        self._sides: dict[int, Watched] = {}
+        self._has_changed = False  # a callback did more than pass bytes on, and may wake a task
+        self._readable: Ready
+        self._writable: Ready
+
+    def attach(self, readable: Ready, writable: Ready) -> None:
+        self._readable, self._writable = readable, writable
+
+    def set(self, side: Watched, events: int) -> None:
+        self._has_changed = True
         if events == side.watched:
             return
         if not events:
@@ -60,50 +96,71 @@ class EpollWatch(Generic[SideT]):
             self._epoll.modify(side.fd, events)
         side.watched = events
 
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-        self._epoll.close()
-
-    def _turn(self) -> None:
-        get = self._sides.get
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Serve relayed sockets until asyncio has events of its own, or its time has come."""
+        if not self._sides:
+            return self._inner.select(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poll, sides = self._epoll.poll, self._sides
         readable, writable = self._readable, self._writable
-        for fd, events in self._epoll.poll(0, _BATCH):
-            side = get(fd)
-            if side is None:
-                continue  # its session ended earlier in this batch
-            if events & WRITE:
-                writable(side)
-            if events & (READ | _ENDED) and side.watched & READ:
-                readable(side)
-            elif events & _ENDED and side.watched:
-                writable(side)
+        self._has_changed = False
+        while True:
+            is_due = False
+            for fd, events in poll(-1 if timeout is None else max(timeout, 0), _BATCH):
+                side = sides.get(fd)
+                if side is None:
+                    # asyncio's selector, or a session that ended earlier in this batch
+                    is_due = True
+                    continue
+                if events & WRITE:
+                    writable(side)
+                if events & (READ | _ENDED) and side.watched & READ:
+                    readable(side)
+                elif events & _ENDED and side.watched:
+                    writable(side)
+            if is_due:
+                return self._inner.select(0)
+            if deadline is not None:
+                timeout = deadline - time.monotonic()
+            if self._has_changed or (timeout is not None and timeout <= 0):
+                return []
 
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
 
-class LoopWatch(Generic[SideT]):
-    """The loop's own readers and writers, for systems without epoll."""
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
 
-    def __init__(
-        self, readable: Callable[[SideT], None], writable: Callable[[SideT], None]
-    ) -> None:
-        self._readable, self._writable = readable, writable
-        self._loop = asyncio.get_running_loop()
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.modify(fileobj, events, data)
 
-    def set(self, side: SideT, events: int) -> None:
-        changes = events ^ side.watched
-        side.watched = events
-        if changes & READ and events & READ:
-            self._loop.add_reader(side.fd, self._readable, side)
-        elif changes & READ:
-            self._loop.remove_reader(side.fd)
-        if changes & WRITE and events & WRITE:
-            self._loop.add_writer(side.fd, self._writable, side)
-        elif changes & WRITE:
-            self._loop.remove_writer(side.fd)
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
 
     def close(self) -> None:
-        """Nothing of its own to close."""
+        self._epoll.close()
+        self._inner.close()
 
 
-def best_watch() -> WatchType:
-    """The fastest watch that this system has."""
-    return EpollWatch if hasattr(select, "epoll") else LoopWatch
+class EpollLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop on an `EpollSelector`, which is its watch."""
+
+    def __init__(self) -> None:
+        self.watch = EpollSelector()
+        super().__init__(self.watch)
+
+
+def best_loop() -> asyncio.AbstractEventLoop:
+    """A new loop of the kind that relays frames for the least CPU time on this system."""
+    if hasattr(select, "epoll"):
+        return EpollLoop()
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.SelectorEventLoop()  # on Windows not the default, which watches no sockets
+    return uvloop.new_event_loop()
+
+
+def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
+    """The watch that goes with a running loop."""
+    return loop.watch if isinstance(loop, EpollLoop) else LoopWatch()

@@ -19,7 +19,7 @@ from proxy.handshake import accept_value
 from proxy.history import Book, History
 from proxy.server import Sidecar
 from proxy.settings import HostPort, Settings
-from proxy.watch import EpollWatch, LoopWatch
+from proxy.watch import EpollLoop
 
 PATIENCE_S = 10.0
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -132,10 +132,11 @@ class RawUpstream:
             sock.close()
 
 
-# The sidecar's two ways to watch relayed sockets, each on one of the two loops.
-FLAVOURS: dict[str, tuple[Callable[[], asyncio.AbstractEventLoop], Any]] = {
-    "uvloop, epoll": (uvloop.new_event_loop, EpollWatch),
-    "asyncio, loop": (asyncio.new_event_loop, LoopWatch),
+# The loops that `best_loop` may choose: Linux's own, and the two that serve elsewhere.
+FLAVOURS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "epoll": EpollLoop,
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.SelectorEventLoop,
 }
 
 
@@ -154,7 +155,7 @@ class RunningSidecar:
         self.port = self.admin_port = 0
         self._clients: list[RawSocket] = []
         self._changed = threading.Condition()
-        self._loop_factory, self._watch = FLAVOURS[flavour]
+        self._loop_factory = FLAVOURS[flavour]
         self._stop: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
         self._error: BaseException | None = None
@@ -258,7 +259,7 @@ class RunningSidecar:
 
     async def _main(self) -> None:
         history = History(Book(None, rows=1000, days=1))
-        self.sidecar = Sidecar(self.settings, history, watch=self._watch)
+        self.sidecar = Sidecar(self.settings, history)
         self._loop = asyncio.get_running_loop()
         failures: list[dict[str, Any]] = []
         self._loop.set_exception_handler(lambda _loop, context: failures.append(context))

@@ -34,7 +34,7 @@ ANSWER = (
     b"set-cookie: b=2\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
-quickly = settings(derandomize=True, deadline=None, max_examples=40)
+quickly = settings(derandomize=True, deadline=None, max_examples=25)
 
 
 def request(*lines: bytes, first: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: a") -> bytes:
@@ -70,22 +70,15 @@ def test_a_head_has_no_end_before_its_last_byte_came_however_it_is_cut() -> None
     [
         pytest.param(b"GET / HTTP/1.1\n", "bare LF", id="LF ends the first line"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: a\n\r\n", "bare LF", id="LF ends a field"),
-        pytest.param(b"GET / HTTP/1.1\n\n", "bare LF", id="LF alone"),
         pytest.param(b"GET / HTTP/1.1\r\nA: b\rC: d", "bare CR", id="CR inside, no end yet"),
         pytest.param(b"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n", "bare CR", id="CR inside"),
         pytest.param(b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n", "bare CR", id="CR before CRLF"),
-        pytest.param(b"GET / HTTP/1.1\r\rA", "bare CR", id="two CR"),
         pytest.param(b"GET / HTTP/1.1\r\nA: b\rC\r", "bare CR", id="CR inside, CR last"),
     ],
 )
 def test_a_line_end_that_is_not_crlf_is_refused_at_once(buffer: bytes, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         head_end(buffer)
-
-
-def test_a_cr_that_came_last_may_still_get_its_lf() -> None:
-    assert head_end(b"GET / HTTP/1.1\r") == 0
-    assert head_end(b"GET / HTTP/1.1\r\nHost: a\r\n\r") == 0
 
 
 # Requests
@@ -154,14 +147,10 @@ def test_a_request_line_is_taken_as_it_is(first: bytes, version: str) -> None:
         pytest.param(b"GET / HTTP/1.\xb2", "method SP target SP", id="superscript digit"),
         pytest.param(b"GET / HTTP/2.0", "HTTP/2.0 is not spoken", id="HTTP/2.0"),
         pytest.param(b"PRI * HTTP/2.0", "HTTP/2.0 is not spoken", id="HTTP/2 preface"),
-        pytest.param(b"GET / HTTP/0.9", "HTTP/0.9 is not spoken", id="HTTP/0.9 by name"),
         pytest.param(b"HTTP/1.1 200 OK", "a response arrived", id="response"),
         pytest.param(b"CONNECT a:443 HTTP/1.1", "forward proxy", id="CONNECT"),
         pytest.param(b"GET a/b HTTP/1.1", "neither a path nor", id="relative"),
-        pytest.param(b"GET ?a HTTP/1.1", "neither a path nor", id="query alone"),
         pytest.param(b"GET *a HTTP/1.1", "neither a path nor", id="asterisk and more"),
-        pytest.param(b"GET ftp://a/ HTTP/1.1", "neither a path nor", id="other scheme"),
-        pytest.param(b"GET http:/a HTTP/1.1", "neither a path nor", id="one slash"),
         pytest.param(b"GET http:///a HTTP/1.1", "not a host", id="empty host"),
         pytest.param(b"GET http://:80/a HTTP/1.1", "not a host", id="port alone"),
         pytest.param(b"GET http://b@a/ HTTP/1.1", "not a host", id="userinfo"),
@@ -183,7 +172,6 @@ def test_a_request_line_that_could_be_misread_is_refused(first: bytes, reason: s
         pytest.param(b": a", "not a token", id="empty name"),
         pytest.param(b"Na me: a", "not a token", id="space in the name"),
         pytest.param(b"Na\xefme: a", "not a token", id="name beyond ASCII"),
-        pytest.param(b"Name\x0b: a", "not a token", id="control behind the name"),
         pytest.param(b'"Name": a', "not a token", id="quoted name"),
         pytest.param(b"Name: a\0b", "NUL", id="NUL in a value"),
         pytest.param(b"Na\0me: a", "NUL", id="NUL in a name"),
@@ -196,14 +184,11 @@ def test_a_field_line_that_could_be_misread_is_refused(line: bytes, reason: str)
         assert reason in refusal(request(line, host=b""))
 
 
-def test_a_fold_right_behind_the_request_line_is_refused() -> None:
-    assert "folded" in refusal(request(host=b" Host: a"))
-
-
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
         pytest.param([], "without Host", id="missing"),
+        pytest.param([b" Host: a"], "folded", id="folded into the request line"),
         pytest.param([b"Host: a", b"host: b"], "more than one Host", id="two"),
         pytest.param([b"Host: a", b"Host: a"], "more than one Host", id="the same twice"),
         pytest.param([b"Host: a, b"], "not a host", id="list"),
@@ -211,7 +196,6 @@ def test_a_fold_right_behind_the_request_line_is_refused() -> None:
         pytest.param([b"Host: a/b"], "not a host", id="path"),
         pytest.param([b"Host: u@a"], "not a host", id="userinfo"),
         pytest.param([b"Host: a?b"], "not a host", id="query"),
-        pytest.param([b"Host: a#b"], "not a host", id="fragment"),
     ],
 )
 def test_a_request_without_exactly_one_host_is_refused(lines: list[bytes], reason: str) -> None:
@@ -249,25 +233,14 @@ def test_a_status_line_is_read(first: bytes, version: str, status: int, phrase: 
     assert head.fields == (("A", "b"),)
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        b"HTTP/2 200 OK",
-        b"HTTP/1.2 200 OK",
-        b"HTTP/1.1  200 OK",
-        b"HTTP/1.1 20 OK",
-        b"HTTP/1.1 2000 OK",
-        b"HTTP/1.1 200OK",
-        b"HTTP/1.1 099 OK",
-        b"HTTP/1.1 \xb200 OK",
-        b"HTTP/1.1 200 O\x01K",
-        b"http/1.1 200 OK",
-        b" HTTP/1.1 200 OK",
-        b"ICY 200 OK",
-        b"GET / HTTP/1.1",
-        b"",
-    ],
+NOT_STATUS_LINES = (
+    b"HTTP/2 200 OK|HTTP/1.2 200 OK|HTTP/1.1  200 OK|HTTP/1.1 20 OK|HTTP/1.1 2000 OK|"
+    b"HTTP/1.1 200OK|HTTP/1.1 099 OK|HTTP/1.1 \xb200 OK|HTTP/1.1 200 O\x01K|http/1.1 200 OK|"
+    b" HTTP/1.1 200 OK|ICY 200 OK|GET / HTTP/1.1|"
 )
+
+
+@pytest.mark.parametrize("first", NOT_STATUS_LINES.split(b"|"))
 def test_a_status_line_that_is_not_http1_is_refused(first: bytes) -> None:
     with pytest.raises(Malformed, match="status line"):
         parse_response_head(first + b"\r\n\r\n")
@@ -418,7 +391,7 @@ NEARLY_A_HEAD = st.lists(st.sampled_from([*PARTS, b"\r", b"\n", b"\0", b" ", b":
 
 
 @given(NEARLY_A_HEAD.map(b"".join) | st.binary())
-@settings(quickly, max_examples=100)
+@settings(quickly, max_examples=50)
 def test_arbitrary_bytes_are_parsed_or_refused_and_never_worse(raw: bytes) -> None:
     for parse in (parse_request_head, parse_response_head):
         try:

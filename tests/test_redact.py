@@ -157,9 +157,7 @@ def test_a_missing_signature_is_told_and_a_present_one_only_as_present() -> None
         pytest.param("http://h/a?b=c", f"http://h/a?b={HIDDEN}", id="absolute"),
         pytest.param(f"/voice/{CALL}/{STREAM}", f"/voice/{CALL}/{STREAM}", id="SIDs"),
         pytest.param(f"/voice/{CALL}0", f"/voice/{HIDDEN}", id="more than a SID"),
-        pytest.param(
-            "/a-readable-name-of-many-words", "/a-readable-name-of-many-words", id="words"
-        ),
+        pytest.param("/many-words-and-no-number", "/many-words-and-no-number", id="words"),
         pytest.param("/" + "1" * 30, "/" + "1" * 30, id="digits"),
         pytest.param("/v2/stream-1", "/v2/stream-1", id="short"),
         pytest.param("", "", id="empty"),
@@ -183,7 +181,8 @@ def test_a_long_target_is_cut_after_its_secrets_were_hidden() -> None:
         pytest.param(b"", "", id="nothing"),
         pytest.param(
             b"GET /voice?token=abc HTTP/1.1\r\nHost: a\r\nCookie: abc \r\nhunter2\r\n\r\n",
-            f"GET /voice?token={HIDDEN} HTTP/1.1\r\nHost: a\r\nCookie: [3 bytes]\r\n[7 bytes]\r\n\r\n",
+            f"GET /voice?token={HIDDEN} HTTP/1.1\r\nHost: a\r\n"
+            "Cookie: [3 bytes]\r\n[7 bytes]\r\n\r\n",
             id="field without a colon",
         ),
         pytest.param(
@@ -213,7 +212,7 @@ def test_a_long_target_is_cut_after_its_secrets_were_hidden() -> None:
         ),
         pytest.param(
             b"POST / HTTP/1.1\r\nA b: c\r\n\r\nCallSid=CA1&From=%2B1555\r\n",
-            "POST / HTTP/1.1\r\n[6 bytes]\r\n\r\n[23 bytes]\r\n",
+            "POST / HTTP/1.1\r\n[6 bytes]\r\n\r\n[24 bytes]\r\n",
             id="body behind the head",
         ),
         pytest.param(b"GET /a b HTTP/1.1\r\n", "GET /a b HTTP/1.1\r\n", id="space in the target"),
@@ -238,15 +237,12 @@ def test_a_head_that_could_not_be_parsed_is_shown_line_by_line(raw: bytes, shown
 
 def test_a_name_too_long_or_too_odd_to_be_one_is_measured() -> None:
     name = "x" * NAME_LIMIT
-    lines = f"GET / HTTP/1.1\n{name}: a\n{name}x: a\n{SECRET}: a\n"
-    shown = (
-        f"GET / HTTP/1.1\n{name}: [1 bytes]\n[{NAME_LIMIT + 4} bytes]\n[{len(SECRET) + 3} bytes]\n"
-    )
-    assert shown_raw_head(lines.encode()) == shown
+    lines = f"GET /\n{name}: a\n{name}x: a\n{SECRET}: a\n".encode()
+    assert shown_raw_head(lines) == f"GET /\n{name}: [1 bytes]\n[68 bytes]\n[27 bytes]\n"
 
 
 @pytest.mark.parametrize(
-    "where", ["GET /{} HTTP/1.1", "{} / HTTP/1.1", "GET / {}", "{}", " {}", "{}:"]
+    "where", ["GET /{} HTTP/1.1", "{} / HTTP/1.1", "GET / {}", "{}", " {}", "{}:", "HTTP/1.1 {}"]
 )
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r", ""])
 def test_a_secret_anywhere_in_the_first_line_is_hidden(where: str, end: str) -> None:
@@ -260,7 +256,7 @@ NOISE = st.lists(st.sampled_from([*PARTS, b"Cookie", b"a", b"\0", b"\xff"])) | s
 
 
 @given(NOISE.map(b"".join), NOISE.map(b"".join))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=50)
 def test_a_secret_in_arbitrary_bytes_is_never_shown(before: bytes, behind: bytes) -> None:
     name = re.split(rb"[\r\n]", before)[-1].partition(b":")[0].decode("latin-1").strip()
     assume(shown_value(name, "") is None)
@@ -269,7 +265,7 @@ def test_a_secret_in_arbitrary_bytes_is_never_shown(before: bytes, behind: bytes
 
 
 @given(NOISE.map(b"".join))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=25)
 def test_a_raw_head_keeps_its_lines(raw: bytes) -> None:
     shown = shown_raw_head(raw)
     if shown != raw[:HEX_LIMIT].hex(" "):

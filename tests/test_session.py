@@ -210,14 +210,15 @@ def test_the_line_has_every_promised_field_and_is_json() -> None:
 
 def twilio_call() -> Session:
     session = new_session()
-    for sender, text in (
+    messages: list[tuple[Sender, bytes]] = [
         ("client", message("connected", protocol="Call", version="1.0.0")),
         ("client", message("start", sequenceNumber="1", streamSid="MZ1", start={"callSid": "CA1"})),
         ("client", message("media", sequenceNumber="2", media={"timestamp": "20"})),
         ("server", message("media", streamSid="MZ1", media={"payload": "////"})),
         ("server", message("mark", streamSid="MZ1", mark={"name": "a"})),
         ("client", message("media", sequenceNumber="4", media={"timestamp": "60"})),
-    ):
+    ]
+    for sender, text in messages:
         session.receive_data(sender, frame(sender, text), 101.0)
     return session
 
