@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,7 @@ async def follow(admin: str, console: Console, *, as_json: bool) -> None:
         ):
             if response.status != 200:
                 raise ValueError(f"{response.status}: {(await response.text()).strip()}")
+            print(f"watching {admin}; Ctrl-C ends", file=sys.stderr, flush=True)
             await _print_events(console, response, as_json=as_json)
     except aiohttp.ClientPayloadError:
         return  # the sidecar was killed in the middle of its answer

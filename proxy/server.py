@@ -241,7 +241,7 @@ def _listen(address: HostPort) -> socket.socket:
         sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"{address}: {error.strerror}") from None
     return sock

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,16 @@ def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            dial(port).close()
         except OSError:
             assert time.monotonic() < deadline, f"nothing listens on port {port}"
             time.sleep(0.02)
         else:
             return
+
+
+def dial(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
 
 def free_port() -> int:
@@ -65,10 +70,10 @@ def free_port() -> int:
 class HopscopeProcess:
     """`hopscope proxy` as a user starts it. Its log lines are read as they come."""
 
-    def __init__(self, upstream_port: int, *options: str) -> None:
+    def __init__(self, upstream_port: int | None, *options: str) -> None:
+        upstream = ["--upstream", f"http://127.0.0.1:{upstream_port}"] if upstream_port else []
         command = [
-            *(sys.executable, "-m", "hopscope", "proxy"),
-            *("--upstream", f"http://127.0.0.1:{upstream_port}"),
+            *(sys.executable, "-m", "hopscope", "proxy", *upstream),
             *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options),
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HOPSCOPE_")}
@@ -79,8 +84,12 @@ class HopscopeProcess:
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.admin_port = int(self.line("admin")["listen"].rpartition(":")[2])
-        self.port = int(self.line("listening")["listen"].rpartition(":")[2])
+        try:
+            self.admin_port = int(self.line("admin")["listen"].rpartition(":")[2])
+            self.port = int(self.line("listening")["listen"].rpartition(":")[2])
+        except BaseException:
+            self.close()
+            raise
 
     def line(self, event: str, **wanted: Any) -> dict[str, Any]:
         """The first log line of an event with these fields that was not given out yet."""
@@ -96,6 +105,12 @@ class HopscopeProcess:
             if line["event"] == event and wanted.items() <= line.items():
                 return line
             self.lines.append(line)
+
+    def wait_until(self, is_so: Callable[[], Any], what: str) -> None:
+        """Wait, bounded, for what no log line announces."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < deadline, f"waited in vain for {what}"
 
     def close(self) -> int:
         code = end(self.process)

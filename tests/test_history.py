@@ -184,6 +184,16 @@ def test_a_disk_that_fails_is_told_and_the_next_batch_is_tried_again(tmp_path: P
     kept.close()
 
 
+def test_a_batch_is_written_whole_or_not_at_all(book: Book) -> None:
+    insert = "INSERT INTO events (id, kind, at, line, detail) VALUES (?, 'handshake', 0, ?, '{}')"
+    with pytest.raises(sqlite3.IntegrityError):
+        book.write([(insert, ("1", "{}")), (insert, ("2", None))])
+    assert book.find(Query()) == []
+    book.write([(insert, ("1", "{}"))])
+    assert len(book.find(Query())) == 1
+    book.close()
+
+
 def test_a_row_that_sqlite_cannot_hold_is_counted(book: Book) -> None:
     kept = filled(book, line(1, call_sid="\ud800"))
     assert found(kept) == []

@@ -33,6 +33,12 @@ CALL_SID = "CA" + "0" * 32
             [URL],
             id="among other verbs",
         ),
+        pytest.param(
+            f'<Response><Start>{STREAM}<Stream url="{OTHER}"/></Start></Response>',
+            [URL, OTHER],
+            id="two of one verb",
+        ),
+        pytest.param(f"<Response><Connect/>{STREAM}</Response>", [], id="behind its verb"),
         pytest.param(f"<Response><Stop>{STREAM}</Stop></Response>", [], id="stop"),
         pytest.param(f"<Response>{STREAM}</Response>", [], id="no parent verb"),
         pytest.param(
