@@ -173,6 +173,7 @@ def test_the_end_of_the_connection_changes_nothing_about_a_complete_body() -> No
         pytest.param(b"0\r\n", b"A: b\n\r\n", id="bare LF behind a trailer"),
         pytest.param(b"0\r\n", b"\n", id="bare LF at the end"),
         pytest.param(b"0\r\n", b"A: b\rC: d\r\n\r\n", id="bare CR in a trailer"),
+        pytest.param(b"0\r\n", b"A: b\r\r\n\r\n", id="two CR behind a trailer"),
         pytest.param(b"0\r\n", b"A: b\0\r\n\r\n", id="NUL in a trailer"),
         pytest.param(b"0\r\n", b"GET / HTTP/1.1\r\n\r\n", id="request instead of the end"),
     ],
@@ -212,13 +213,20 @@ def test_an_extension_may_fill_its_line_and_not_a_byte_more() -> None:
 
 def test_trailers_are_bounded_together_and_not_line_by_line() -> None:
     line = b"A: " + b"x" * 1019 + b"\r\n"
-    lines = TRAILER_LIMIT // len(line)
-    body = ChunkedBody()
-    assert body.receive_data(bytearray(b"0\r\n" + line * (lines - 1) + b"\r\n")) > 0
-    assert body.is_complete
-    for pieces in ([b"0\r\n" + line * lines + b"\r\n"], [b"0\r\n", *[line] * lines, b"\r\n"]):
+    lines = [b"0\r\n", *[line] * (TRAILER_LIMIT // len(line) - 1), line.replace(b"xxx", b"x", 1)]
+    for pieces in ([*lines, b"\r\n"], [b"".join(lines) + b"\r\n"]):
+        body = ChunkedBody()
+        receive(body, pieces, bytearray())
+        assert body.is_complete
+    for pieces in ([*lines[:-1], line, b"\r\n"], [b"".join(lines[:-1]) + b"x" + lines[-1]]):
         with pytest.raises(Malformed, match="trailers are too long"):
-            receive(ChunkedBody(), pieces, bytearray())
+            receive(ChunkedBody(), [*pieces, b"\r\n"], bytearray())
+
+
+def test_a_size_that_is_cut_behind_a_large_chunk_is_waited_for() -> None:
+    body, chunk = ChunkedBody(), b"%x\r\n%b\r\n" % (CHUNK_LINE_LIMIT, bytes(CHUNK_LINE_LIMIT))
+    assert body.receive_data(bytearray(chunk + b"5;a")) == len(chunk)
+    assert body.receive_data(bytearray(b"5;a\r\n")) == 5
 
 
 PARTS = [b"0\r\n", b"1\r\n", b"2;x\r\n", b"\r\n", b"\r\n", b"\r", b"\n", b"a", b"A: b\r\n", b" "]
@@ -291,7 +299,15 @@ def test_a_content_length_is_the_length(value: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["chunked", "Chunked", "gzip, chunked", "x-gzip,deflate , chunked", ", chunked,"]
+    "value",
+    [
+        "chunked",
+        "Chunked",
+        "gzip, chunked",
+        "x-gzip,deflate , chunked",
+        "compress, x-compress, chunked",
+        ", chunked,",
+    ],
 )
 def test_chunked_as_the_last_coding_delimits(value: str) -> None:
     field = ("Transfer-Encoding", value)

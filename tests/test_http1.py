@@ -53,7 +53,8 @@ def refusal(raw: bytes) -> str:
 
 @pytest.mark.parametrize("behind", [b"", b"abc", b"GET / HTTP/1.1\r\n\r\n", b"\n\r\0\r\n\r\n"])
 def test_the_head_ends_with_its_empty_line_whatever_follows(behind: bytes) -> None:
-    assert head_end(WEBHOOK + behind) == len(WEBHOOK)
+    for head in (WEBHOOK, ANSWER, b"\r\n\r\n"):
+        assert head_end(head + behind) == len(head)
 
 
 def test_a_head_has_no_end_before_its_last_byte_came_however_it_is_cut() -> None:
@@ -136,21 +137,17 @@ def test_a_request_line_is_taken_as_it_is(first: bytes, version: str) -> None:
         pytest.param(b"", "fewer than three parts", id="empty"),
         pytest.param(b"GET  / HTTP/1.1", "method SP target SP", id="two spaces"),
         pytest.param(b"GET / HTTP/1.1 ", "method SP target SP", id="space behind"),
-        pytest.param(b" GET / HTTP/1.1", "method SP target SP", id="space before"),
-        pytest.param(b"GET\t/\tHTTP/1.1", "fewer than three parts", id="tabs"),
         pytest.param(b"GET /a b HTTP/1.1", "method SP target SP", id="space in the target"),
         pytest.param(b"GET /a\x7fb HTTP/1.1", "method SP target SP", id="DEL in the target"),
         pytest.param(b"GET /a\x01b HTTP/1.1", "method SP target SP", id="control in the target"),
         pytest.param(b"G(T / HTTP/1.1", "method SP target SP", id="method is no token"),
         pytest.param(b"GET / http/1.1", "method SP target SP", id="lower-case version"),
-        pytest.param(b"GET / HTTP/1.10", "method SP target SP", id="two digits"),
         pytest.param(b"GET / HTTP/1.\xb2", "method SP target SP", id="superscript digit"),
         pytest.param(b"GET / HTTP/2.0", "HTTP/2.0 is not spoken", id="HTTP/2.0"),
         pytest.param(b"PRI * HTTP/2.0", "HTTP/2.0 is not spoken", id="HTTP/2 preface"),
         pytest.param(b"HTTP/1.1 200 OK", "a response arrived", id="response"),
         pytest.param(b"CONNECT a:443 HTTP/1.1", "forward proxy", id="CONNECT"),
         pytest.param(b"GET a/b HTTP/1.1", "neither a path nor", id="relative"),
-        pytest.param(b"GET *a HTTP/1.1", "neither a path nor", id="asterisk and more"),
         pytest.param(b"GET http:///a HTTP/1.1", "not a host", id="empty host"),
         pytest.param(b"GET http://:80/a HTTP/1.1", "not a host", id="port alone"),
         pytest.param(b"GET http://b@a/ HTTP/1.1", "not a host", id="userinfo"),
