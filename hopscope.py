@@ -5,6 +5,7 @@ Exit codes: 0 healthy, 1 broken, 2 cannot tell, 64 usage (sysexits.h EX_USAGE).
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from proxy.exchange import OUTCOMES
-from proxy.history import HistoryError, Query, default_file, open_for_reading
+from proxy.history import Book, HistoryError, Query, default_file, open_for_reading
 from proxy.settings import Settings, SettingsError, load_settings
 
 BROKEN, USAGE = 1, 64
@@ -122,7 +123,8 @@ def history(
     if outcome is not None and outcome not in OUTCOMES:
         _fail(f"--outcome: one of {', '.join(OUTCOMES)}", USAGE)
     query = Query(None if every else "handshake", limit, None, ingress, outcome, call_sid)
-    rows = _book(file, config).find(query)
+    with _book(file, config) as book:
+        rows = book.find(query)
     if as_json:
         _print_json({"handshakes": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
     else:
@@ -139,7 +141,8 @@ def show(
     """Show one handshake: both heads, its violations, its session."""
     from proxy import report
 
-    row = _book(file, config).get(event_id)
+    with _book(file, config) as book:
+        row = book.get(event_id)
     if row is None:
         _fail(f"{event_id}: not in the history; `hopscope history` lists what is", BROKEN)
     if as_json:
@@ -187,9 +190,9 @@ def _demo(seconds: float, as_json: bool) -> None:
         raise typer.Exit(BROKEN)
 
 
-def _book(file: Path | None, config: Path | None) -> Any:
+def _book(file: Path | None, config: Path | None) -> closing[Book]:
     chosen = file or load_settings(config).history.file or default_file()
-    return open_for_reading(chosen)
+    return closing(open_for_reading(chosen))
 
 
 def _print_json(value: object) -> None:

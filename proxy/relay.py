@@ -153,8 +153,11 @@ class Relay:
         spent = perf_counter() - now
         self.times_sum += spent
         self.times[bisect_left(RELAY_BOUNDS, spent)] += 1
-        if seen := side.read(data, now):
-            side.pair.session.receive_seen(side.sender, seen, now)
+        try:
+            if seen := side.read(data, now):
+                side.pair.session.receive_seen(side.sender, seen, now)
+        except Exception as error:  # noqa: BLE001 - a defect of a reader costs sight, not the call
+            side.pair.session.lose_sight(side.sender, repr(error))
 
     def writable(self, side: Side) -> None:
         """Let one side take more of what waits for it."""
@@ -224,7 +227,10 @@ class Relay:
         self._rewatch(peer)
 
     def _observe(self, side: Side, data: bytes, now: float) -> None:
-        side.pair.session.receive_data(side.sender, data, now)
+        try:
+            side.pair.session.receive_data(side.sender, data, now)
+        except Exception as error:  # noqa: BLE001 - as in `readable`
+            side.pair.session.lose_sight(side.sender, repr(error))
 
     def _forward_last(self, side: Side, data: bytes, now: float) -> None:
         """Pass on the rest of the frame that was under way when the sidecar said goodbye."""

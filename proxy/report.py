@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -27,12 +27,12 @@ _STYLES = {
 SENDERS = ("client", "server")
 
 
-def print_rows(console: Console, rows: list[Row]) -> None:
+def print_rows(console: Console, rows: Sequence[Row]) -> None:
     """One line for each row, newest first."""
     if not rows:
         console.print("nothing recorded yet")
         return
-    rows = _printable(rows)
+    rows = [_printable(row) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("at", "id", "ingress", "client", "target", "outcome", "", "session"):
         table.add_column(name, overflow="fold", no_wrap=name in ("at", "id"))

@@ -81,6 +81,12 @@ class Session:
             else:
                 self.blind.append((sender, seen))
 
+    def lose_sight(self, sender: Sender, defect: str) -> None:
+        """Go blind for a reason of our own: the reader failed on bytes it should have followed."""
+        reader = self.readers[sender]
+        reader.blind = f"the reader failed: {defect}"
+        self.blind.append((sender, WentBlind(reader.blind, reader.wire_bytes)))
+
     def receive_eof(self, sender: Sender) -> None:
         if sender not in self.eof_from:
             self.eof_from.append(sender)

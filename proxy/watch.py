@@ -78,6 +78,7 @@ class EpollSelector(selectors.BaseSelector):
         self._has_changed = False  # a callback did more than pass bytes on, and may wake a task
         self._readable: Ready
         self._writable: Ready
+        self.on_defect: Callable[[Watched, Exception], None]
 
     def attach(self, readable: Ready, writable: Ready) -> None:
         self._readable, self._writable = readable, writable
@@ -112,12 +113,16 @@ class EpollSelector(selectors.BaseSelector):
                     # asyncio's selector, or a session that ended earlier in this batch
                     is_due = True
                     continue
-                if events & WRITE:
-                    writable(side)
-                if events & (READ | _ENDED) and side.watched & READ:
-                    readable(side)
-                elif events & _ENDED and side.watched:
-                    writable(side)
+                try:
+                    if events & WRITE:
+                        writable(side)
+                    if events & (READ | _ENDED) and side.watched & READ:
+                        readable(side)
+                    elif events & _ENDED and side.watched:
+                        writable(side)
+                except Exception as error:  # noqa: BLE001 - as the loop treats its callbacks
+                    self._has_changed = True
+                    self.on_defect(side, error)
             if is_due:
                 return self._inner.select(0)
             if deadline is not None:
@@ -147,7 +152,14 @@ class EpollLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.watch = EpollSelector()
+        self.watch.on_defect = self._report_defect
         super().__init__(self.watch)
+
+    def _report_defect(self, side: Watched, error: Exception) -> None:
+        """Stop watching a side whose callback raised, and say so; the other sessions go on."""
+        self.watch.set(side, 0)
+        message = "a relayed socket's callback raised"
+        self.call_exception_handler({"message": message, "exception": error})
 
 
 def best_loop() -> asyncio.AbstractEventLoop:

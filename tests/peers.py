@@ -183,6 +183,7 @@ class RunningSidecar:
         server.receive_head()
         server.send(SWITCH)
         client.receive_head()
+        self.call(lambda: None)  # the 101 is out before the relay has begun; now it has
         return client, server
 
     def event(self, name: str, **wanted: Any) -> dict[str, Any]:

@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.exchange import (
-    OUTCOMES,
-    RAW_LIMIT,
-    Exchange,
-    Outcome,
-    call_sid_in,
-    iso,
-    new_id,
-)
+from proxy.exchange import OUTCOMES, RAW_LIMIT, Exchange, Outcome, call_sid_in, iso, new_id
 from proxy.http1 import RequestHead, parse_request_head, parse_response_head
 from proxy.redact import HIDDEN
 
@@ -62,8 +54,13 @@ def written(told: Exchange) -> str:
 # Names and times
 
 
-def test_an_id_has_18_characters_that_nobody_misreads() -> None:
-    assert re.fullmatch("[0-9a-hjkmnp-tv-z]{18}", new_id(NOON))
+def test_an_id_is_milliseconds_and_chance_in_characters_that_nobody_misreads() -> None:
+    name = new_id(NOON)
+    assert len(name) == 18
+    number = 0
+    for character in name:
+        number = number * 32 + "0123456789abcdefghjkmnpqrstvwxyz".index(character)
+    assert number >> 40 == int(NOON * 1000)
 
 
 def test_ids_sort_by_time() -> None:
@@ -260,13 +257,23 @@ def test_a_handshake_line_has_every_field_of_the_design(told: Exchange) -> None:
 
 
 def test_a_handshake_line_tells_what_came() -> None:
-    told = answered(UPGRADE.replace(b"Host:", b"X-Twilio-Signature: abc=\r\nHost:"), 101)
+    told = answered(
+        UPGRADE.replace(
+            b"Host:",
+            b"X-Twilio-Signature: abc=\r\nSec-WebSocket-Protocol: mqtt\r\n"
+            b"Sec-WebSocket-Extensions: x-a\r\nHost:",
+        ),
+        101,
+    )
+    told.request_number = 3
     told.phases = {"head": 0.12345, "total": 10.0}
     told.route, told.upstream, told.ingress = "stream", "http://127.0.0.1:8081", "nginx"
     told.forwarded_target = f"/in/stream?token={SECRET}"
     line = told.line()
     assert line["headers"] == {
         "X-Twilio-Signature": "present",
+        "Sec-WebSocket-Protocol": "mqtt",
+        "Sec-WebSocket-Extensions": "x-a",
         "Host": "voice.example.com",
         "User-Agent": "Twilio.TmeWs/1.0",
         "Upgrade": "websocket",
@@ -289,13 +296,16 @@ def test_a_handshake_line_tells_what_came() -> None:
         "connection": "Upgrade",
         "ws_version": "13",
         "ws_key_present": True,
-        "subprotocols": None,
-        "extensions": None,
+        "subprotocols": "mqtt",
+        "extensions": "x-a",
+        "request_number": 3,
         "route": "stream",
         "upstream": "http://127.0.0.1:8081",
         "ingress": "nginx",
         "outcome": "upgraded",
         "status": 101,
+        "error": None,
+        "reason": None,
         "phases_ms": {"head": 0.123, "total": 10.0},
         "raw_head": None,
     }
@@ -310,9 +320,11 @@ def test_a_handshake_line_tells_what_came() -> None:
 def test_a_request_line_tells_its_sizes_and_nothing_of_websockets() -> None:
     told = answered(PLAIN, 200)
     told.received_bytes, told.sent_bytes = 3, 5
+    told.fail("upstream_closed", "http_response_incomplete", "cut", None)
     line = told.line()
+    assert (line["error"], line["reason"]) == ("http_response_incomplete", "cut")
     assert (line["received_bytes"], line["sent_bytes"]) == (3, 5)
-    assert line["outcome"] == "answered"
+    assert (line["outcome"], line["status"]) == ("upstream_closed", 200)
     assert not {"ws_version", "violations", "headers", "raw_head"} & set(line)
 
 

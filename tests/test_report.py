@@ -186,7 +186,7 @@ def followed(*answer: bytes, as_json: bool = False) -> tuple[str, bytes]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.extend(await reader.readuntil(b"\r\n\r\n"))
-        writer.writelines(answer)
+        writer.write(b"".join(answer))
         writer.close()
         await writer.wait_closed()
 

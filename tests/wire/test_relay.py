@@ -200,3 +200,20 @@ def test_a_101_to_something_else_than_websocket_is_relayed_blind(
         assert client.receive(2) == b"hi"
         client.send(b"\xff\xff\xff")
         assert server.receive(3) == b"\xff\xff\xff"
+
+
+def test_a_reader_that_fails_costs_sight_and_not_the_call(
+    sidecar: RunningSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = sidecar.upgrade(upstream)
+    [pair] = sidecar.sidecar.relay.pairs.values()
+
+    def fail(data: bytes, now: float) -> tuple[()]:
+        raise ZeroDivisionError(len(data), now)
+
+    monkeypatch.setattr(pair.client, "read", fail)
+    client.send(b"\x81\x80\0\0\0\0")
+    assert server.receive(6) == b"\x81\x80\0\0\0\0"
+    assert "ZeroDivisionError" in sidecar.event("went_blind")["reason"]
+    server.send(b"\x81\x02hi")
+    assert client.receive(4) == b"\x81\x02hi"
