@@ -74,7 +74,7 @@ async def _count(stream: ClientConnection) -> int:
 
 
 def _messages(frames: int) -> Iterator[str]:
-    """connected, start, media, mark, stop: Twilio's order and spelling, numbers as strings."""
+    """connected, start, media, stop: Twilio's order and spelling, numbers as strings."""
     stream_sid, call_sid, account_sid = (
         prefix + secrets.token_hex(16) for prefix in ("MZ", "CA", "AC")
     )
@@ -103,5 +103,4 @@ def _messages(frames: int) -> Iterator[str]:
             "payload": SILENCE,
         }
         yield message("media", media)
-    yield message("mark", {"name": "demo"})
     yield message("stop", {"accountSid": account_sid, "callSid": call_sid})

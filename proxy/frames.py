@@ -95,6 +95,7 @@ class FrameReader:
         "tap",
         "text_limit",
         "wire_bytes",
+        "within_frames",
     )
 
     def __init__(self, started: float, *, is_client: bool) -> None:
@@ -102,8 +103,9 @@ class FrameReader:
         self.payload = [0] * 16  # bytes, by opcode
         self.sizes = [0] * (len(SIZE_BOUNDS) + 1)
         self.gaps = [0] * (len(GAP_BOUNDS) + 1)
-        self.last = started  # when the last frame header was seen; the session's start before
+        self.last = started  # when the sender was last heard; the session's start before
         self.longest_gap = 0.0
+        self.within_frames = 0.0  # seconds between the reads of frames that came in pieces
         self.wire_bytes = 0
         self.mask_bit = 128 if is_client else 0  # RFC 6455 section 5.1: clients mask, servers don't
         self.mask_misfits = 0  # frames that broke that rule
@@ -137,9 +139,11 @@ class FrameReader:
         n = len(data)
         self.wire_bytes += n
         if self.blind is not None:
+            self._hear(now)
             return _NOTHING
         seen: list[Seen] | None = None
         if self._skip:
+            self._hear(now)
             if self._capture is not None:
                 self._capture += data[: self._skip]
                 if self._skip <= n:
@@ -198,11 +202,19 @@ class FrameReader:
                     seen = self._receive_captured(seen, now)
             i = end
         if i < n:
+            self._hear(now)
             self._pending = data[i:]
             self._skip = 0
         else:
             self._skip = i - n
         return seen or _NOTHING
+
+    def _hear(self, now: float) -> None:
+        """Take bytes that begin no frame: they end a silence all the same."""
+        gap = now - self.last
+        self.longest_gap = max(self.longest_gap, gap)
+        self.within_frames += gap
+        self.last = now
 
     def _receive_captured(self, seen: list[Seen] | None, now: float) -> list[Seen] | None:
         """Take the payload that is now complete: a text for `on_text`, a Close as an event."""

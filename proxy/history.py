@@ -67,7 +67,9 @@ class Book:
         try:
             self._db = _open(file)
         except (OSError, sqlite3.Error) as error:
-            raise HistoryError(f"{file}: {error}; use --no-history or another file") from None
+            raise HistoryError(
+                f"{file}: {error}; name another file, or run without history"
+            ) from None
 
     def write(self, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
         """Execute statements in one transaction."""

@@ -3,8 +3,8 @@
 Messages are JSON text (www.twilio.com/docs/voice/media-streams/websocket-messages). The client,
 Twilio, sends connected, start, media, dtmf, mark, stop; the server sends media, mark, clear.
 Twenty milliseconds of speech are one message of 160 mu-law bytes, so `media` is the hot path and
-is not parsed as JSON: its numbers are found where Twilio writes them, its audio is measured by its
-length. Only what is spelled differently is searched for by pattern.
+is not parsed as JSON where it is spelled as usual: its numbers are found by pattern, its audio is
+measured by its length.
 """
 
 import json
@@ -29,13 +29,6 @@ _TWILIO_MEDIA = re.compile(
 _GATEWAY_MEDIA = re.compile(
     rb'\{"event": ?"media", ?"streamSid": ?"\w*", ?"media": ?\{"payload": ?"'
 )
-# Any other spelling and order of the same fields.
-_MEDIA = re.compile(rb'"event"\s*:\s*"media"')
-_SEQUENCE = re.compile(rb'"sequenceNumber"\s*:\s*"?([0-9]{1,15})')
-_TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"?([0-9]{1,15})')
-_PAYLOAD = re.compile(rb'"payload"\s*:\s*"')
-# PHP writes "\/" for a slash, .NET "\u002B" for a plus, Gson "\u003d" for the padding.
-_ESCAPE = re.compile(rb"\\(?:/|u00([0-9A-Fa-f]{2}))")
 
 
 class MediaReader:
@@ -97,79 +90,79 @@ class MediaReader:
         found = _TWILIO_MEDIA.match(payload)
         if found is not None:
             sequence, timestamp = found.groups()
-        else:
-            sequence, timestamp = _search(_SEQUENCE, payload), _search(_TIMESTAMP, payload)
-        if sequence is not None:
-            number = int(sequence)
-            if number != self._next_sequence and self._next_sequence is not None:
-                self.sequence_gaps += 1
-            self._next_sequence = number + 1
-        if found is None and _MEDIA.search(payload) is None:
-            self._receive_other("client", payload, now)
+            self._receive_sequence(int(sequence))
+            self._receive_client_media(int(timestamp), now)
             return
-        self.media_frames["client"] += 1
-        if timestamp is None:
-            return
-        transit = now - int(timestamp) / 1000
-        if self._transit is not None:
-            self.jitter_s += (abs(transit - self._transit) - self.jitter_s) * _JITTER_GAIN
-        self._transit = transit
+        message = _parse(payload)
+        sequence_number = _number(message.get("sequenceNumber"))
+        if sequence_number is not None:
+            self._receive_sequence(sequence_number)
+        match message:
+            case {"event": "media", **content}:
+                media = content.get("media")
+                timestamp_ms = _number(media.get("timestamp")) if isinstance(media, dict) else None
+                self._receive_client_media(timestamp_ms, now)
+            case {"event": "start", "start": {"callSid": str(call_sid)}, **rest}:
+                self.call_sid = _shown_name(call_sid)
+                stream_sid = rest.get("streamSid")
+                self.stream_sid = _shown_name(stream_sid) if isinstance(stream_sid, str) else None
+            case {"event": "mark", "mark": {"name": str(name)}}:
+                self._receive_echoed_mark(_shown_name(name))
 
     def receive_from_server(self, payload: bytes, now: float) -> None:
         """Read one message of the gateway's."""
         found = _GATEWAY_MEDIA.match(payload)
-        if found is None:
-            if _MEDIA.search(payload) is None:
-                self._receive_other("server", payload, now)
+        if found is not None:
+            start = found.end()
+            end = payload.find(b'"', start)
+            if end > 0 and payload.find(b"\\", start, end) < 0:
+                self._receive_server_media(len(payload[start:end].rstrip(b"=")), now)
                 return
-            found = _PAYLOAD.search(payload)
-        self.media_frames["server"] += 1
-        if found is None:
-            return
-        start = found.end()
-        end = payload.find(b'"', start)
-        if end < 0:
-            return  # the message is cut short
-        audio = _audio_bytes(payload[start:end])
-        ahead = self._playout_end - now
-        if self._utterance_open and -PAUSE_S < ahead < -FRAME_S:
-            self.underruns += 1
-        self._playout_end = (self._playout_end if ahead > 0 else now) + audio / BYTES_PER_SECOND
-        self._utterance_open = True
-
-    def _receive_other(self, sender: str, payload: bytes, now: float) -> None:
-        message = _parse(payload)
-        match message.get("event"), message:
-            case "start", {"start": {"callSid": str(call_sid)}} if sender == "client":
-                self.call_sid = _shown_name(call_sid)
-                stream_sid = message.get("streamSid")
-                self.stream_sid = _shown_name(stream_sid) if isinstance(stream_sid, str) else None
-            case "mark", {"mark": {"name": str(name)}}:
-                self._receive_mark(sender, _shown_name(name))
-            case "clear", _ if sender == "server":
+        match _parse(payload):
+            case {"event": "media", "media": {"payload": str(encoded)}}:
+                self._receive_server_media(len(encoded.rstrip("=")), now)
+            case {"event": "media"}:
+                self.media_frames["server"] += 1
+            case {"event": "mark", "mark": {"name": str(name)}}:
+                self._receive_sent_mark(_shown_name(name))
+            case {"event": "clear"}:
                 self._playout_end = now
                 self._utterance_open = False
 
-    def _receive_mark(self, sender: str, name: str) -> None:
-        if sender == "server":
-            self._utterance_open = False  # a mark stands behind the last word
-            if len(self._marks) < MARKS_LIMIT:
-                self._marks[name] = self._marks.get(name, 0) + 1
-        elif name in self._marks:
+    def _receive_sequence(self, number: int) -> None:
+        if number != self._next_sequence and self._next_sequence is not None:
+            self.sequence_gaps += 1
+        self._next_sequence = number + 1
+
+    def _receive_client_media(self, timestamp_ms: int | None, now: float) -> None:
+        self.media_frames["client"] += 1
+        if timestamp_ms is None:
+            return
+        transit = now - timestamp_ms / 1000
+        if self._transit is not None:
+            self.jitter_s += (abs(transit - self._transit) - self.jitter_s) * _JITTER_GAIN
+        self._transit = transit
+
+    def _receive_server_media(self, digits: int, now: float) -> None:
+        """Take audio of so many base64 digits: three bytes in four of them."""
+        self.media_frames["server"] += 1
+        ahead = self._playout_end - now
+        if self._utterance_open and -PAUSE_S < ahead < -FRAME_S:
+            self.underruns += 1
+        audio = digits * 3 // 4
+        self._playout_end = (self._playout_end if ahead > 0 else now) + audio / BYTES_PER_SECOND
+        self._utterance_open = True
+
+    def _receive_sent_mark(self, name: str) -> None:
+        self._utterance_open = False  # a mark stands behind the last word
+        if len(self._marks) < MARKS_LIMIT:
+            self._marks[name] = self._marks.get(name, 0) + 1
+
+    def _receive_echoed_mark(self, name: str) -> None:
+        if name in self._marks:
             self._marks[name] -= 1
             if not self._marks[name]:
                 del self._marks[name]
-
-
-def _audio_bytes(encoded: bytes) -> int:
-    """How much audio a base64 string holds, as it stands in JSON."""
-    if b"\\" in encoded:
-        encoded = _ESCAPE.sub(_unescaped, encoded)
-    return len(encoded.rstrip(b"=")) * 3 // 4
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(found[1].decode()) if found[1] else b"/"
 
 
 def _shown_name(name: str) -> str:
@@ -177,9 +170,10 @@ def _shown_name(name: str) -> str:
     return name[:NAME_LIMIT].encode(errors="replace").decode()
 
 
-def _search(pattern: re.Pattern[bytes], payload: bytes) -> bytes | None:
-    found = pattern.search(payload)
-    return found[1] if found else None
+def _number(value: object) -> int | None:
+    """A number as Twilio writes it, in a string, or as others do."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _parse(payload: bytes) -> dict[str, Any]:

@@ -62,8 +62,8 @@ class FrameTotals:
             self.sizes = [a + b for a, b in zip(self.sizes, reader.sizes, strict=True)]
             gaps = zip(self.gaps[sender], reader.gaps, strict=True)
             self.gaps[sender] = [a + b for a, b in gaps]
-            # The gaps of one sender add up to the time from the 101 to its last frame.
-            self.gap_seconds[sender] += reader.last - session.started_at
+            # The gaps of one sender add up to the time from the 101 until it was last heard.
+            self.gap_seconds[sender] += reader.last - session.started_at - reader.within_frames
         self.sequence_gaps += session.media.sequence_gaps
         self.underruns += session.media.underruns
 
@@ -185,7 +185,7 @@ class Metrics(Collector):
         sizes.add_metric([], *_buckets(SIZE_BOUNDS, totals.sizes), sum(totals.payload.values()))
         yield sizes
         gaps = HistogramMetricFamily(
-            "hopscope_frame_gap_seconds", "Time between two frames of a sender.", labels=["sender"]
+            "hopscope_frame_gap_seconds", "Silence of a sender before a frame.", labels=["sender"]
         )
         for sender in SENDERS:
             buckets = _buckets(GAP_BOUNDS, totals.gaps[sender])

@@ -126,7 +126,7 @@ class Session:
 
     @property
     def last_at(self) -> float:
-        """When the last frame of either sender was seen."""
+        """When either sender was last heard."""
         return max(reader.last for reader in self.readers.values())
 
     def line(self, now: float) -> dict[str, Any]:

@@ -35,7 +35,9 @@ from proxy.http1 import TOKEN
 from proxy.routes import HeaderEdits, Route, Upstream
 
 DEFAULT_FILE = Path("hopscope.toml")
-# What frames a message, or names the connection's own parameters, is not a route's to change.
+# Read from the environment alone: a secret, and the gateway's address.
+_OTHER_VARIABLES = {"HOPSCOPE_ADMIN_TOKEN", "HOPSCOPE_PUBLIC_URL"}
+# What frames a message is not a route's to change.
 _FRAMING = {"content-length", "transfer-encoding", "trailer"}
 
 
@@ -289,18 +291,34 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, written)
 
+    _refuse_unknown_variables()
     try:
-        return Sourced(**{name: value for name, value in flags.items() if value is not None})
+        settings = Sourced(**{name: value for name, value in flags.items() if value is not None})
     except (ValidationError, SourceError) as error:
         if isinstance(error, SourceError):
             raise SettingsError(_explain_environment(error)) from None
         lines = [_explain(item) for item in error.errors(include_url=False)]
         raise SettingsError("\n".join(lines)) from None
+    if not settings.admin.is_loopback and admin_token() is None:
+        raise SettingsError(
+            f"admin = {str(settings.admin)!r}: set HOPSCOPE_ADMIN_TOKEN to listen beyond loopback"
+        )
+    return settings
 
 
 def admin_token() -> str | None:
     """The bearer token of the admin address, from the environment alone."""
     return os.environ.get("HOPSCOPE_ADMIN_TOKEN") or None
+
+
+def _refuse_unknown_variables() -> None:
+    """The environment is full of what is not ours; what starts with HOPSCOPE_ is."""
+    known = {f"HOPSCOPE_{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    for variable in sorted(os.environ):
+        if variable.startswith("HOPSCOPE_") and variable.partition("__")[0] not in known:
+            near = get_close_matches(variable, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{variable}: there is no such setting{hint}")
 
 
 def _explain(error: Any) -> str:

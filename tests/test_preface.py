@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from proxy.http1 import Malformed
 from proxy.preface import (
-    HTTP2_PREFACE,
     V1_LIMIT,
     V2_LIMIT,
     V2_SIGNATURE,
@@ -20,6 +19,7 @@ from proxy.preface import (
     read_proxied,
 )
 
+HTTP2_PREFACE = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a")  # RFC 9113, 3.4
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CLIENT_HELLO = bytes.fromhex("16030100c4010000c00303")
 # The longest of section 2.1: 107 bytes.
@@ -83,6 +83,11 @@ def test_what_may_still_become_http_is_nobodys_stranger(opening: bytes) -> None:
     if not opening.startswith(HTTP2_PREFACE[:14]):
         assert all(explain_stranger(opening[:length]) is None for length in range(len(opening)))
     assert explain_stranger(opening) is None
+
+
+def test_a_record_of_another_version_is_not_called_tls() -> None:
+    assert explain_stranger(b"\x16\x02") is None
+    assert explain_stranger(b"\x16\x02\x03") is None
 
 
 def test_a_v2_signature_is_suspected_while_it_matches() -> None:
@@ -158,6 +163,7 @@ def test_a_v2_header_may_be_as_long_as_its_limit() -> None:
         pytest.param(b"PROXY TCP4 1.2.3.4 1.2.3.5 1\r\n", "is not 'PROXY", id="v1 one port"),
         pytest.param(b"PROXY TCP4 1.2.3.4 1.2.3.5 1 2 3\r\n", "is not 'PROXY", id="v1 three"),
         pytest.param(b"PROXY TCP4 1.2.3.4 1.2.3.5 1 -2\r\n", "is not 'PROXY", id="v1 minus"),
+        pytest.param(b"PROXY TCP4 1.2.3.4 1.2.3.5 x 2\r\n", "is not 'PROXY", id="v1 letter"),
         pytest.param(b"PROXY TCP4 1.2.3.4 1.2.3.5 1 \xb2\r\n", "is not 'PROXY", id="v1 digit"),
         pytest.param(b"PROXY TCP4  1.2.3.4 1.2.3.5 1 2\r\n", "is not 'PROXY", id="v1 spaces"),
         pytest.param(b"PROXY UDP4 1.2.3.4 1.2.3.5 1 2\r\n", "is not 'PROXY", id="v1 UDP4"),

@@ -387,3 +387,18 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     assert "No such file" in refusal(file=missing)
     assert str(missing) in refusal(file=missing)
+
+
+def test_a_misspelled_variable_is_refused_with_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOPSCOPE_LISTN", "127.0.0.1:1")
+    with pytest.raises(SettingsError, match=r"^HOPSCOPE_LISTN: .* did you mean HOPSCOPE_LISTEN\?$"):
+        load_settings()
+
+
+def test_an_admin_address_beyond_loopback_wants_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="HOPSCOPE_ADMIN_TOKEN"):
+        load_settings(admin="192.0.2.1:9101")
+    monkeypatch.setenv("HOPSCOPE_ADMIN_TOKEN", "made-up")
+    assert load_settings(admin="192.0.2.1:9101").admin.host == "192.0.2.1"

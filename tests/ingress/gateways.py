@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -101,7 +101,11 @@ def _echo_in_order(sock: socket.socket) -> None:
                 for event in protocol.events_received():
                     if isinstance(event, Request):
                         protocol.send_response(protocol.accept(event))
-                    elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                    elif isinstance(event, Frame) and event.opcode in (
+                        Opcode.TEXT,
+                        Opcode.BINARY,
+                        Opcode.CONT,
+                    ):
                         opcode = opcode if event.opcode is Opcode.CONT else event.opcode
                         fragments += event.data
                         if event.fin and protocol.state is State.OPEN:
