@@ -22,6 +22,7 @@ from proxy.settings import HostPort, Settings
 from proxy.watch import EpollLoop
 
 PATIENCE_S = 10.0
+FLOOD_LIMIT = 64 << 20
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = (
     b"GET /voice/stream HTTP/1.1\r\n"
@@ -52,6 +53,22 @@ class RawSocket:
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
+
+    def flood(self, data: bytes, seconds: float) -> int:
+        """Send the data again and again until the peer takes no more for so long; bytes sent.
+
+        Raises what the socket raises when the peer is gone.
+        """
+        self.sock.settimeout(seconds)
+        sent = 0
+        try:
+            while sent < FLOOD_LIMIT:
+                sent += self.sock.send(data)
+        except TimeoutError:
+            pass
+        finally:
+            self.sock.settimeout(PATIENCE_S)
+        return sent
 
     def receive(self, count: int) -> bytes:
         """Exactly `count` bytes, or what came before the end of the stream."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 import pytest
-from feeds import every_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feeds import every_split
 from proxy.body import (
     CHUNK_LINE_LIMIT,
     TRAILER_LIMIT,

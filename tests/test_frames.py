@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from feeds import every_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
+from feeds import every_split
 from proxy.frames import (
     BINARY,
     CLOSE,

@@ -252,13 +252,13 @@ def test_a_file_that_is_no_book_is_refused_with_what_to_do(tmp_path: Path) -> No
     with pytest.raises(HistoryError) as refused:
         Book(file, rows=1000, days=1)
     assert str(refused.value) == (
-        f"{file}: file is not a database; use --no-history or another file"
+        f"{file}: file is not a database; name another file, or run without history"
     )
 
 
 def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(HistoryError, match="use --no-history or another file"):
+    with pytest.raises(HistoryError, match="name another file, or run without history"):
         Book(tmp_path / "file" / "history.sqlite3", rows=1000, days=1)
 
 

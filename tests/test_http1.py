@@ -1,10 +1,10 @@
 """Heads: what is kept, what is refused and why, and that an edit touches nothing else."""
 
 import pytest
-from feeds import every_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feeds import every_split
 from proxy.http1 import (
     Malformed,
     RequestHead,

@@ -4,10 +4,10 @@ import ipaddress
 import struct
 
 import pytest
-from feeds import every_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feeds import every_split
 from proxy.http1 import Malformed
 from proxy.preface import (
     V1_LIMIT,

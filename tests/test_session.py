@@ -4,9 +4,9 @@ import json
 from typing import Any, Literal
 
 import pytest
-from feeds import every_split
 from websockets.frames import Frame, Opcode
 
+from feeds import every_split
 from proxy.frames import WentBlind
 from proxy.media import MESSAGE_LIMIT
 from proxy.session import SENDERS, Close, Ending, Sender, Session

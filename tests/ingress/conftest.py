@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from programs import HopscopeProcess, end, free_port, require, wait_for_port
 
 HERE = Path(__file__).parent

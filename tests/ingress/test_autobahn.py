@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from programs import HopscopeProcess, require
 
 # 9.*: megabytes for their own sake; 12.* and 13.*: minutes of compression. Both sides are opaque

@@ -4,9 +4,10 @@ import http.client
 from collections.abc import Callable, Iterator
 
 import pytest
-from programs import NGINX_PROPER, HopscopeProcess
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from programs import NGINX_PROPER, HopscopeProcess
 
 StartNginx = Callable[[int, str], int]
 StartHopscope = Callable[..., HopscopeProcess]

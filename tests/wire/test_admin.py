@@ -6,9 +6,9 @@ import socket
 from typing import Any
 
 import pytest
-from peers import KEY, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 from prometheus_client.parser import text_string_to_metric_families
 
+from peers import KEY, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 from proxy.admin import Admin
 from proxy.settings import HostPort
 

@@ -5,8 +5,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from peers import UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 
+from peers import UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 from proxy.process import reload
 from proxy.settings import Settings, SettingsError
 

@@ -5,6 +5,7 @@ import socket
 from contextlib import closing
 
 import pytest
+
 from peers import SWITCH, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 
 GET = b"GET /voice/webhook HTTP/1.1\r\nHost: a\r\n\r\n"

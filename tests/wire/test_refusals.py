@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from peers import UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 
 HEAD = b"POST /voice/webhook HTTP/1.1\r\nHost: a\r\n"
