@@ -54,8 +54,10 @@ def test_an_existing_proxy_status_stays_in_front_of_ours(
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"3;x=y\r\nabc\r\n0\r\nTrailer: t\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3;x=y\r\nabc\r\n0\r\nTrailer: t\r\n\r\n"
+        ),
         b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
     ],
     ids=["204", "304 with a length", "length", "chunked with trailers", "no reason phrase"],

@@ -149,7 +149,7 @@ def test_large_messages_pass_whole_in_both_directions_at_once(
     frame = b"\x82\x7f" + len(blob).to_bytes(8, "big") + blob
 
     def swap(mine: RawSocket, theirs: RawSocket) -> bytes:
-            sender = threading.Thread(target=mine.send, args=(frame,))
+        sender = threading.Thread(target=mine.send, args=(frame,))
         sender.start()
         received = theirs.receive(len(frame))
         sender.join()
