@@ -4,6 +4,7 @@ import random
 import threading
 
 import pytest
+
 from peers import SWITCH, UPGRADE, RawSocket, RawUpstream, RunningSidecar
 
 # What a peer may send that a proxy might be tempted to mend.
