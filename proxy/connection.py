@@ -21,7 +21,7 @@ from proxy.exchange import Exchange, Outcome, call_sid_in, new_id
 from proxy.handshake import is_handshake
 from proxy.http1 import Malformed, RequestHead, head_end, parse_request_head
 from proxy.ingress import tell_ingress
-from proxy.preface import explain_stranger, may_be_v2, read_proxied
+from proxy.preface import explain_stranger, is_undecided, read_proxied
 from proxy.routes import Route, find_route, split_target
 from proxy.transfer import Failed, Transfer
 from proxy.upstream import DialError, dial
@@ -166,12 +166,7 @@ class Connection:
             if (reason := explain_stranger(client.buffer)) is not None:
                 is_tls = client.buffer[:1] == b"\x16"
                 raise Failed("malformed", "http_request_error", reason, None if is_tls else 400)
-            is_undecided = len(client.buffer) < 14 and (
-                client.buffer[:4] == b"PRI "
-                or client.buffer[:1] == b"\x16"
-                or (len(client.buffer) < 12 and may_be_v2(client.buffer))
-            )
-            if not is_undecided or not await changed(deadline, client):
+            if not is_undecided(exchange.raw) or not await changed(deadline, client):
                 break
         self._enter_by_address()
         return True

@@ -83,6 +83,8 @@ def response_violations(request: RequestHead, response: ResponseHead) -> list[Vi
     if response.status != 101:
         return _version_reply_violations(request, response)
     found = []
+    if response.version == "1.0":
+        found.append(Violation("4.2.2", "HTTP version", "1.0", "1.1 or higher"))
     if not response.has_token("Upgrade", "websocket"):
         found.append(Violation("4.1", "Upgrade", response.value("Upgrade"), "websocket"))
     if not response.has_token("Connection", "upgrade"):

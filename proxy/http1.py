@@ -18,7 +18,7 @@ Fields = tuple[tuple[str, str], ...]
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
 # RFC 9110 sections 4.2.1 and 4.2.4: an empty host is invalid, and a userinfo an error.
-_ABSOLUTE = re.compile(r"https?://[^/?#@:][^/?#@]*(?:[/?]|$)")
+_ABSOLUTE = re.compile(r"https?://([^/?#@:][^/?#@]*)(?:[/?]|$)")
 # The space before an empty reason phrase is often forgotten, and nobody misreads its absence.
 _STATUS_LINE = re.compile(r"HTTP/(1)\.([01]) ([1-9]\d\d)(?: ([\t -\xff]*))?")
 
@@ -109,9 +109,12 @@ def parse_request_head(raw: bytes) -> RequestHead:
     version = "1.0" if minor == "0" else "1.1"  # RFC 9110 section 2.5: 1.2 is read as 1.1
     if method == "CONNECT":
         raise Malformed("CONNECT asks for a forward proxy, and this is a reverse proxy")
-    if not (target.startswith(("/", "http://", "https://")) or target == "*"):
+    if target == "*" and method != "OPTIONS":
+        raise Malformed("only OPTIONS may ask for *")  # RFC 9112 section 3.2.4
+    if target != "*" and not target.startswith(("/", "http://", "https://")):
         raise Malformed("the request target is neither a path nor an absolute URL")
-    if target.startswith("http") and _ABSOLUTE.match(target) is None:
+    absolute = _ABSOLUTE.match(target)
+    if target.startswith("http") and absolute is None:
         raise Malformed("the authority of the absolute target is not a host")
     head = RequestHead(raw, version, fields, method, target)
     hosts = head.values("Host")
@@ -121,6 +124,9 @@ def parse_request_head(raw: bytes) -> RequestHead:
         raise Malformed("an HTTP/1.1 request without Host")
     if hosts and re.search(r"[\s,/@?#]", hosts[0]):
         raise Malformed("Host is not a host")
+    # A gateway may believe either (RFC 9112 section 3.2.2), and we would have routed by one.
+    if absolute is not None and hosts and absolute[1].lower() != hosts[0].lower():
+        raise Malformed("the absolute target and Host name different authorities")
     return head
 
 

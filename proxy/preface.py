@@ -41,6 +41,12 @@ def explain_stranger(data: bytes | bytearray) -> str | None:
     return None
 
 
+def is_undecided(data: bytes | bytearray) -> bool:
+    """Whether more bytes may still turn an opening that looks like a request into a stranger."""
+    openings = (HTTP2_PREFACE[:14], b"PROXY ", b"\x16\x03", V2_SIGNATURE)
+    return any(len(data) < len(opening) and opening.startswith(data) for opening in openings)
+
+
 def may_be_v2(data: bytes | bytearray) -> bool:
     """Whether the bytes so far are the start of a v2 signature (which looks like empty lines)."""
     return V2_SIGNATURE.startswith(bytes(data[:12]))

@@ -101,7 +101,7 @@ def find_route(routes: Sequence[Route], head: RequestHead) -> Route | None:
     # RFC 9112 section 3.2.2: an absolute target's authority replaces Host.
     authority = start.partition("//")[2] or head.value("Host") or ""
     host = re.sub(r":\d*$", "", authority).rstrip(".").lower()
-    return next((route for route in routes if route.matches(host, path)), None)
+    return next((route for route in routes if route.matches(host, path or "/")), None)
 
 
 def split_target(target: str) -> tuple[str, str, str]:
@@ -122,9 +122,11 @@ def has_prefix(path: str, prefix: str) -> bool:
 
 
 def has_dot_segment(path: str) -> bool:
+    """Whether any upstream might read a segment of the path as . or .. and resolve it."""
     decoded = re.sub("%2e", ".", path, flags=re.IGNORECASE)
     decoded = re.sub("%2f|%5c|\\\\", "/", decoded, flags=re.IGNORECASE)
-    return any(segment in (".", "..") for segment in decoded.split("/"))
+    # Servlet containers take ..;x for .. with a parameter.
+    return any(segment.partition(";")[0] in (".", "..") for segment in decoded.split("/"))
 
 
 def _host_matches(pattern: str, host: str) -> bool:

@@ -107,7 +107,7 @@ def _check_path(text: str) -> str:
 
 
 def _check_host(text: str) -> str:
-    if re.fullmatch(r"(?:\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", text) is None:
+    if re.fullmatch(r"(?:\*\.)?[A-Za-z0-9_.-]*[A-Za-z0-9_-]|\[[0-9A-Fa-f:.]+\]", text) is None:
         raise ValueError("should be a name such as voice.example.com or *.example.com, no port")
     return text
 

@@ -117,9 +117,8 @@ def test_a_field_is_found_in_any_case_and_its_lines_are_joined() -> None:
         pytest.param(b"GET / HTTP/1.2", "1.1", id="1.2 is read as 1.1"),
         pytest.param(b"get / HTTP/1.1", "1.1", id="a method is any token"),
         pytest.param(b"OPTIONS * HTTP/1.1", "1.1", id="asterisk"),
-        pytest.param(b"GET http://b/c?d HTTP/1.1", "1.1", id="absolute"),
-        pytest.param(b"GET https://b:444 HTTP/1.1", "1.1", id="absolute without a path"),
-        pytest.param(b"GET http://[::1]:80/ HTTP/1.1", "1.1", id="absolute IPv6"),
+        pytest.param(b"GET http://a/c?d HTTP/1.1", "1.1", id="absolute"),
+        pytest.param(b"GET https://A HTTP/1.1", "1.1", id="absolute without a path"),
         pytest.param(b"GET //a//../%2f;x?y?z#w HTTP/1.1", "1.1", id="odd path"),
         pytest.param(b"GET /caf\xc3\xa9 HTTP/1.1", "1.1", id="bytes beyond ASCII"),
     ],
@@ -128,6 +127,19 @@ def test_a_request_line_is_taken_as_it_is(first: bytes, version: str) -> None:
     head = parse_request_head(request(first=first))
     assert head.version == version
     assert f"{head.method} {head.target}".encode("latin-1") == first.rpartition(b" ")[0]
+
+
+def test_an_absolute_target_names_the_authority_that_host_names() -> None:
+    first = b"GET http://[::1]:80/ HTTP/1.1"
+    assert parse_request_head(request(first=first, host=b"Host: [::1]:80")).target
+    assert refusal(request(first=first)) == (
+        "the absolute target and Host name different authorities"
+    )
+
+
+@pytest.mark.parametrize("first", [b"GET * HTTP/1.1", b"OPTIONS *a HTTP/1.1"])
+def test_an_asterisk_stands_alone_and_for_options_only(first: bytes) -> None:
+    assert refusal(request(first=first))
 
 
 @pytest.mark.parametrize(

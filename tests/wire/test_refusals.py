@@ -53,6 +53,7 @@ MALFORMED = {
     "HTTP/0.9": (b"GET /\r\n\r\n", "HTTP/0.9"),
     "HTTP/3.0": (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "HTTP/3.0"),
     "two spaces": (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "request line"),
+    "two authorities": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "different authorities"),
     "a response": (b"HTTP/1.1 200 OK\r\n\r\n", "a response arrived"),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 preface"),
     "PROXY v1": (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + UPGRADE, "proxy_protocol = true"),
@@ -79,6 +80,17 @@ def test_a_malformed_request_is_refused_recorded_and_not_forwarded(
     assert (recorded["id"], recorded["status"]) == (told["id"], 400)
     assert reason in recorded["reason"]
     assert upstream.is_untouched
+
+
+@pytest.mark.parametrize("stranger", ["HTTP/2 preface", "PROXY v1", "PROXY v2"])
+def test_a_stranger_is_recognised_even_byte_by_byte(stranger: str, sidecar: RunningSidecar) -> None:
+    with sidecar.connect() as client:
+        for byte in MALFORMED[stranger][0][:24]:
+            client.send(bytes([byte]))
+        assert (
+            MALFORMED[stranger][1]
+            in json.loads(client.receive_all().partition(b"\r\n\r\n")[2])["reason"]
+        )
 
 
 def test_a_tls_hello_is_explained_in_the_log_and_closed(
