@@ -32,6 +32,7 @@ class Side:
     """One of the two sockets of a session. `sender` is who speaks on it."""
 
     __slots__ = (
+        "detour",
         "eof",
         "fd",
         "fin_sent",
@@ -64,6 +65,7 @@ class Side:
         self.eof = False  # nothing more comes from this side
         self.fin_sent = False  # nothing more goes to this side
         self.gone = False  # reset; its socket is closed
+        self.detour = False  # its data no longer just passes: a goodbye was said, the peer is gone
         self.held = False  # the sidecar said goodbye: its frames are read and not passed on
         self.watched = 0
 
@@ -89,12 +91,17 @@ class Relay:
     """All running sessions. Times are perf_counter() seconds."""
 
     def __init__(self, limits: Limits, watch: Watch) -> None:
-        self.limits = limits
+        self.set_limits(limits)
         self.pairs: dict[str, Pair] = {}
         self.times = [0] * (len(RELAY_BOUNDS) + 1)
         self.times_sum = 0.0
         self._watch = watch
         watch.attach(self.readable, self.writable)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Take other limits, for running sessions, too."""
+        self.limits = limits
+        self._read_size = limits.write_buffer_bytes
 
     def begin(
         self, session: Session, client: Wire, server: Wire, on_end: Callable[[Session], None]
@@ -127,7 +134,7 @@ class Relay:
         """Pass on what one side sent. This is the hot path: no call in it without a reason."""
         now = perf_counter()
         try:
-            data = side.recv(self.limits.write_buffer_bytes)
+            data = side.recv(self._read_size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -137,7 +144,7 @@ class Relay:
             self._receive_eof(side, now)
             return
         peer = side.peer
-        if peer.out or peer.gone or side.pair.goodbye is not None:
+        if side.detour or peer.out:
             self._forward(side, data, now)
             return
         try:
@@ -201,6 +208,7 @@ class Relay:
         pair.session.end(ending, "sidecar", now)
         pair.deadline = now + GOODBYE_S
         for side in (pair.client, pair.server):
+            side.detour = True
             self._hold_at_boundary(side, now)
         self._settle(pair, now)
 
@@ -271,7 +279,7 @@ class Relay:
         pair.session.end_reset(side.sender, now)
         self._watch.set(side, 0)
         side.sock.close()
-        side.eof = side.gone = side.fin_sent = True
+        side.eof = side.gone = side.fin_sent = side.peer.detour = True
         side.out = b""
         pair.deadline = now + LINGER_S
         self._settle(pair, now)

@@ -89,7 +89,7 @@ class Sidecar:
         changed = [name for name, value in kept.items() if getattr(settings, name) != value]
         self.settings = settings.model_copy(update=kept)
         self.routes = settings.routes()
-        self.relay.limits = settings.limits
+        self.relay.set_limits(settings.limits)
         self.telemetry.say(
             "reloaded",
             routes=[f"{route.name} -> {route.upstream}" for route in self.routes],
