@@ -148,18 +148,34 @@ def _printable(value: Any) -> Any:
 
 
 def _picture(row: Row) -> Text:
-    """The hops of one exchange in a line, with what each of them said."""
+    """The hops of one exchange in a line, the break where it is."""
     ingress = row["ingress"] if row["ingress"] != "unknown" else "client"
-    arrow = " ── " if row["outcome"] in ("upgraded", "answered") else " ─✗─ "
+    before, behind = _arrows(row)
+    upstream = f"{row['route']} {row['upstream']}" if row["upstream"] else "no upstream"
     return Text.assemble(
-        (f"{ingress} {row['client']}", "bold"),
-        f" ── {row['method'] or '?'} {row['target'] or '?'} ── ",
-        (f"hopscope {row['id']}", "bold"),
-        arrow,
-        (f"{row['route'] or 'no route'} {row['upstream'] or ''}", "bold"),
-        "  ",
+        (f"{ingress} {row['client'] or 'unix'}", "bold"),
+        before,
+        ("hopscope", "bold"),
+        behind,
+        (upstream, "bold"),
+        "   ",
         _outcome(row),
+        f"\n{row['method'] or '?'} {row['target'] or '?'}",
+        f"  became {row['forwarded_target']}" if row.get("forwarded_target") else "",
+        (f"\n{row['at']}  {row['id']}", "dim"),
     )
+
+
+def _arrows(row: Row) -> tuple[Text, Text]:
+    """The way before the sidecar and the way behind it: whole, broken, or not gone."""
+    whole, broken, untried = Text(" ──▶ "), Text(" ──✗ ", "bold red"), Text(" ··· ", "dim")
+    if row["outcome"] in ("upgraded", "answered"):
+        return whole, whole
+    if row["outcome"] == "not_an_upgrade":
+        return broken, whole  # it was broken before it came here
+    if row["upstream"] is None or row["outcome"] == "client_left":
+        return broken, untried if row["upstream"] is None else whole
+    return whole, broken
 
 
 def _outcome(row: Row) -> Text:
@@ -183,23 +199,38 @@ def _session_words(session: Row | None) -> str:
     return f"{session['duration_s']:.1f} s, {frames} frames, {ending}"
 
 
-def _session(session: Row) -> Table:
-    table = Table(title="session", title_justify="left", box=None, pad_edge=False)
-    for name in ("", *SENDERS):
-        table.add_column(name, justify="left" if not name else "right")
-    for name in ("frames", "bytes"):
-        opcodes = sorted({opcode for sender in SENDERS for opcode in session[name][sender]})
-        for opcode in opcodes:
-            counts = [str(session[name][sender].get(opcode, 0)) for sender in SENDERS]
-            table.add_row(f"{opcode} {name}", *counts)
-    for name in ("wire_bytes", "longest_silence_s", "media_frames"):
+def _session(session: Row) -> Group:
+    """What passed, by opcode and sender; how it ended; what Twilio's messages told."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for sender in SENDERS:
+        table.add_column(sender, justify="right")
+    frames, payload = session["frames"], session["bytes"]
+    for opcode in sorted({opcode for sender in SENDERS for opcode in frames[sender]}):
+        counts = [frames[sender].get(opcode, 0) for sender in SENDERS]
+        sizes = [payload[sender].get(opcode, 0) for sender in SENDERS]
+        cells = [f"{count} ({size} B)" for count, size in zip(counts, sizes, strict=True)]
+        table.add_row(f"{opcode} frames", *cells)
+    for name, unit in (("longest_silence_s", "s"), ("media_frames", "")):
         if name in session:
-            table.add_row(name, *(str(session[name][sender]) for sender in SENDERS))
-    for name in ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered", "call_sid"):
-        if name in session:
-            table.add_row(name, Text(str(session[name])), "")
-    table.add_row("ending", _session_words(session), "")
-    return table
+            values = (f"{session[name][sender]} {unit}".rstrip() for sender in SENDERS)
+            table.add_row(name.removesuffix("_s").replace("_", " "), *values)
+    lines = [Text(f"session: {_session_words(session)}", "bold")]
+    if session.get("close_reason"):
+        lines.append(Text(f"close reason: {session['close_reason']}"))
+    lines += [
+        Text(f"{sender}'s frames: {session['blind'][sender]}", "yellow")
+        for sender in SENDERS
+        if session["blind"][sender]
+    ]
+    if session.get("call_sid"):
+        lines.append(Text(f"call {session['call_sid']}"))
+        lines.append(Text(f"stream {session['stream_sid']}"))
+    told = ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered")
+    if told[0] in session:
+        words = ", ".join(f"{name.replace('_', ' ')} {session[name]}" for name in told)
+        lines.append(Text(words))
+    return Group(*lines, table)
 
 
 def _section(title: str, values: Row) -> Text:

@@ -94,10 +94,11 @@ def test_a_row_without_a_head_shows_what_is_wrong_with_it() -> None:
 
 def test_a_row_in_full_shows_its_way_its_phases_and_its_violations() -> None:
     text = printed(row(), in_full=True)
-    assert text.splitlines()[0] == (
-        "nginx 192.0.2.1 ── GET /voice/stream ── hopscope 01m83jyaf0ew4yqxhm ── "
-        "voice http://127.0.0.1:8081  upgraded 101"
-    )
+    assert text.splitlines()[:3] == [
+        "nginx 192.0.2.1 ──▶ hopscope ──▶ voice http://127.0.0.1:8081   upgraded 101",
+        "GET /voice/stream",
+        "2001-09-09T01:46:40.000Z  01m83jyaf0ew4yqxhm",
+    ]
     assert "phases: head 0.2 ms, total 12.5 ms" in text
     assert "Sec-WebSocket-Version: absent, wanted 13 (RFC 6455 4.2.1)" in text
 
@@ -110,8 +111,25 @@ def test_a_failure_is_crossed_out_and_says_why() -> None:
         reason="nothing listens on http://127.0.0.1:8081",
     )
     text = printed(failed, in_full=True)
-    assert "01m83jyaf0ew4yqxhm ─✗─ voice" in text
+    assert "nginx 192.0.2.1 ──▶ hopscope ──✗ voice http" in text
     assert "connection_refused: nothing listens on http://127.0.0.1:8081" in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "upstream", "ways"),
+    [
+        ("refused", "http://127.0.0.1:8081", "──▶ hopscope ──✗"),
+        ("not_an_upgrade", "http://127.0.0.1:8081", "──✗ hopscope ──▶"),
+        ("client_left", "http://127.0.0.1:8081", "──✗ hopscope ──▶"),
+        ("malformed", "http://127.0.0.1:8081", "──▶ hopscope ──✗"),
+        ("malformed", None, "──✗ hopscope ···"),
+    ],
+)
+def test_the_picture_breaks_where_the_way_did(
+    outcome: str, upstream: str | None, ways: str
+) -> None:
+    broken = row() | {"outcome": outcome, "upstream": upstream}
+    assert ways in printed(broken, in_full=True).splitlines()[0]
 
 
 def test_both_heads_are_shown_in_order_without_their_secrets() -> None:
@@ -137,15 +155,16 @@ def test_a_session_is_shown_by_opcode_and_sender() -> None:
         " ".join(line.split()) for line in printed(row(session=call()), in_full=True).split("\n")
     ]
     for line in (
+        "session: 7.0 s, 2 / 1 frames, close_handshake 1011 by server",
+        "call CA1",
+        "stream MZ1",
         "client server",
-        "close frames 0 1",
-        "text frames 2 0",
-        f"text bytes {21 + len(STARTED % b'CA1')} 0",
-        "longest_silence_s 6.5 7.0",
-        "media_frames 0 0",
-        "sequence_gaps 0",
-        "call_sid CA1",
-        "ending 7.0 s, 2 / 1 frames, close_handshake 1011 by server",
+        "close reason: bye",
+        "close frames 0 (0 B) 1 (5 B)",
+        f"text frames 2 ({21 + len(STARTED % b'CA1')} B) 0 (0 B)",
+        "longest silence 6.5 s 7.0 s",
+        "media frames 0 0",
+        "sequence gaps 0, jitter ms 0.0, underruns 0, marks unanswered 0",
     ):
         assert line in lines
 
