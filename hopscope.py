@@ -14,6 +14,7 @@ from rich.console import Console
 
 from proxy.exchange import OUTCOMES
 from proxy.history import Book, HistoryError, Query, default_file, open_for_reading
+from proxy.logs import LogWriter
 from proxy.settings import Settings, SettingsError, load_settings
 
 BROKEN, USAGE = 1, 64
@@ -56,7 +57,7 @@ def proxy(
     ] = "json",
 ) -> None:
     """Run the sidecar alone, in front of any gateway."""
-    from proxy import logs, process
+    from proxy import process
 
     def load() -> Settings:
         history = {"enabled": False} if no_history else None
@@ -68,13 +69,7 @@ def proxy(
         return settings
 
     load()  # a refused setting is an answer to the command line, not a line of the log
-    writer = logs.configure(as_json=log_format == "json")
-    try:
-        process.run(process.serve(load, writer))
-    except (OSError, ValueError, HistoryError) as error:
-        _fail(str(error), BROKEN)
-    finally:
-        writer.close()
+    _log_and_run(lambda log: process.serve(load, log), as_json=log_format == "json")
 
 
 @app.command()
@@ -86,24 +81,18 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Run the sidecar in front of a built-in echo endpoint."""
-    from proxy import logs, process
+    from proxy import process
     from proxy.echo import echo_endpoint
 
     if demo:
         _demo(seconds, as_json)
         return
-    writer = logs.configure()
 
-    async def serve() -> None:
+    async def serve(log: LogWriter) -> None:
         async with echo_endpoint() as echo:
-            await process.serve(lambda: load_settings(upstream=echo), writer)
+            await process.serve(lambda: load_settings(upstream=echo), log)
 
-    try:
-        process.run(serve())
-    except (OSError, ValueError, HistoryError) as error:
-        _fail(str(error), BROKEN)
-    finally:
-        writer.close()
+    _log_and_run(serve)
 
 
 @app.command()
@@ -162,6 +151,21 @@ def tap(admin: AdminUrl = "http://127.0.0.1:9101", as_json: AsJson = False) -> N
         return
     except (OSError, ValueError) as error:
         _fail(f"{admin}: {error}; is `hopscope proxy` running?", BROKEN)
+
+
+def _log_and_run(
+    serve: Callable[[LogWriter], Coroutine[Any, Any, None]], *, as_json: bool = True
+) -> None:
+    """Run a sidecar whose log goes to stdout; what keeps it from starting is said on stderr."""
+    from proxy import logs, process
+
+    log = logs.configure(as_json=as_json)
+    try:
+        process.run(serve(log))
+    except (OSError, ValueError, HistoryError) as error:
+        _fail(str(error), BROKEN)
+    finally:
+        log.close()
 
 
 def _demo(seconds: float, as_json: bool) -> None:
