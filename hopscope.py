@@ -5,6 +5,7 @@ Exit codes: 0 healthy, 1 broken, 2 cannot tell, 64 usage (sysexits.h EX_USAGE).
 
 import json
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
