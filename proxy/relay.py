@@ -32,6 +32,7 @@ class Side:
     """One of the two sockets of a session. `sender` is who speaks on it."""
 
     __slots__ = (
+        "deaf",
         "detour",
         "eof",
         "fd",
@@ -64,6 +65,7 @@ class Side:
         self.out_since = 0.0  # when this side last took something, while `out` waits
         self.eof = False  # nothing more comes from this side
         self.fin_sent = False  # nothing more goes to this side
+        self.deaf = False  # it takes nothing more, and what it sent before is still to be read
         self.gone = False  # reset; its socket is closed
         self.detour = False  # its data no longer just passes: a goodbye was said, the peer is gone
         self.held = False  # the sidecar said goodbye: its frames are read and not passed on
@@ -120,7 +122,9 @@ class Relay:
             if wire.buffer and not side.gone:
                 self._forward(side, bytes(wire.buffer), now)
         for side, wire in zip(sides, wires, strict=True):
-            if wire.eof and not side.gone:
+            if wire.error is not None and not side.gone:
+                self._stop_sending(side, now)
+            elif wire.eof and not side.gone:
                 self._receive_eof(side, now)
             self._rewatch(side)
 
@@ -153,7 +157,7 @@ class Relay:
             sent = 0
         except OSError:
             self._observe(side, data, now)
-            self._receive_reset(peer, now)
+            self._stop_sending(peer, now)
             return
         if sent != len(data):
             self._hold_back(side, data[sent:], now)
@@ -174,10 +178,13 @@ class Relay:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._receive_reset(side, now)
+            self._stop_sending(side, now)
             return
         side.out_since = now
-        self._settle(side.pair, now)
+        pair = side.pair
+        if pair.goodbye is None and pair.deadline is not None:
+            pair.deadline = now + LINGER_S  # it reads what is left, at its own pace
+        self._settle(pair, now)
 
     def tick(self, now: float) -> None:
         """Apply the limits on time; called about once a second."""
@@ -187,6 +194,9 @@ class Relay:
             quiet = now - session.last_at
             if pair.deadline is not None:
                 if now >= pair.deadline:
+                    for side in (pair.client, pair.server):
+                        if side.deaf:
+                            session.end_reset(side.sender, now)
                     session.end_quietly(now)
                     self._finish(pair)
             elif stalled := self._stalled(pair, now):
@@ -215,7 +225,7 @@ class Relay:
     def _forward(self, side: Side, data: bytes, now: float) -> None:
         """Pass on data where something is in the way: a backlog, a goodbye, a peer that is gone."""
         peer = side.peer
-        if side.held or peer.gone:
+        if side.held or peer.gone or peer.deaf:
             self._observe(side, data, now)
             self._settle(side.pair, now)
         elif side.pair.goodbye is not None:
@@ -269,13 +279,32 @@ class Relay:
 
     def _receive_eof(self, side: Side, now: float) -> None:
         """Carry a half-close: the other direction goes on until it ends, too."""
+        if side.deaf:  # the send that failed took the error which reading would have told
+            self._receive_reset(side, now)
+            return
         side.eof = True
         side.pair.session.receive_eof(side.sender)
+        self._settle(side.pair, now)
+
+    def _stop_sending(self, side: Side, now: float) -> None:
+        """A send failed. What this side sent before its reset may still wait in the kernel.
+
+        A gateway that sends Close and closes at once, while the caller still talks, is reset by
+        its own kernel: its Close is read first, as the caller would have without us in between.
+        """
+        if side.gone or side.eof:
+            self._receive_reset(side, now)
+            return
+        side.deaf = side.fin_sent = side.peer.detour = True
+        side.out = b""
+        side.pair.deadline = now + LINGER_S
         self._settle(side.pair, now)
 
     def _receive_reset(self, side: Side, now: float) -> None:
         """One side is gone. The other gets what was sent before, an EOF, and time to read both."""
         pair = side.pair
+        if side.gone:
+            return
         pair.session.end_reset(side.sender, now)
         self._watch.set(side, 0)
         side.sock.close()
@@ -312,7 +341,7 @@ class Relay:
         except (BlockingIOError, InterruptedError):
             return True
         except OSError:
-            self._receive_reset(side, now)
+            self._stop_sending(side, now)
             return False
         return True
 

@@ -66,6 +66,7 @@ class Transfer:
         self._response: ResponseHead | None = None
         self._response_body: Body | None = None
         self._interim = 0
+        self._is_asked = False  # the upstream has the whole request: it is its turn
         self._started = started
         self._loop = asyncio.get_running_loop()
         self._sent = perf_counter()
@@ -212,11 +213,12 @@ class Transfer:
         client, server = self._client, self._server
         if client.is_gone:
             raise self._failure("client_left", None, "the client reset the connection", None)
-        if client.eof and not client.buffer and not self._body.is_complete:
+        # Whatever could be passed on of either body has been, where its receiver has room.
+        if client.eof and not self._body.is_complete and len(server.out) < self._limit:
             reason = "the client closed within the request body"
             raise self._failure("client_left", None, reason, None)
-        is_over = server.is_gone or server.eof
-        if is_over and (not server.buffer or not self._has_answered) and not self._is_delivering:
+        has_room = not self._has_answered or len(client.out) < self._limit
+        if server.is_ended and has_room and not self._is_delivering:
             raise self._upstream_closed()
 
     @property
@@ -242,7 +244,10 @@ class Transfer:
         moved = client.received + server.received - len(client.out) - len(server.out)
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
-        if self._response is None and self._body.is_complete:
+        if not self._is_asked:
+            self._sent_at = now
+            self._is_asked = self._body.is_complete and not server.out
+        if self._response is None and self._is_asked:
             deadline = self._sent_at + self._response_patience
             if client.eof and self._exchange.is_handshake:
                 deadline = min(deadline, self._moved_at + CLIENT_GONE_S)
@@ -264,7 +269,7 @@ class Transfer:
     def _check_patience(self) -> None:
         if self._loop.time() < self._deadline():
             return
-        if self._response is None and self._body.is_complete:
+        if self._response is None and self._is_asked:
             if self._client.eof and self._exchange.is_handshake:
                 reason = "the client closed before the upstream answered"
                 raise self._failure("client_left", None, reason, None)

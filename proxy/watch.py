@@ -14,6 +14,7 @@ Elsewhere, and on any other loop, the loop watches each socket (`LoopWatch`).
 import asyncio
 import select
 import selectors
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -53,6 +54,15 @@ class LoopWatch:
 
     def attach(self, readable: Ready, writable: Ready) -> None:
         self._readable, self._writable = readable, writable
+        if forgets_readers(self._loop):
+
+            def read_and_watch_again(side: Watched) -> None:
+                readable(side)
+                if side.watched & READ:
+                    self._loop.remove_reader(side.fd)
+                    self._loop.add_reader(side.fd, self._readable, side)
+
+            self._readable = read_and_watch_again
 
     def set(self, side: Watched, events: int) -> None:
         changes = events ^ side.watched
@@ -160,6 +170,15 @@ class EpollLoop(asyncio.SelectorEventLoop):
         self.watch.set(side, 0)
         message = "a relayed socket's callback raised"
         self.call_exception_handler({"message": message, "exception": error})
+
+
+def forgets_readers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a reader is called only once for a socket that was reset.
+
+    On Linux libuv stops polling a socket at its first POLLERR (uv__poll_io), though data and the
+    error itself wait to be read: whoever is still interested has to add the reader again.
+    """
+    return sys.platform == "linux" and type(loop).__module__.partition(".")[0] == "uvloop"
 
 
 def best_loop() -> asyncio.AbstractEventLoop:

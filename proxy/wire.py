@@ -10,6 +10,8 @@ import socket
 import sys
 from contextlib import suppress
 
+from proxy.watch import forgets_readers
+
 READ_SIZE = 65536
 # An address family without TCP_NODELAY is a unix socket, which never waits to fill a segment.
 _TCP = (socket.AF_INET, socket.AF_INET6)
@@ -19,6 +21,8 @@ class Wire:
     """A connected, non-blocking socket. `buffer` is what came and was not used yet."""
 
     __slots__ = (
+        "_forgets_readers",
+        "_is_ended",
         "_is_ours",
         "_limit",
         "_loop",
@@ -40,6 +44,8 @@ class Wire:
         self.eof = False
         self.error: OSError | None = None
         self.received = 0  # bytes so far
+        self._is_ended = False  # nothing more can be read, whatever happened
+        self._forgets_readers = forgets_readers(asyncio.get_running_loop())
         self._is_ours = True
         self._limit = limit
         self._loop = asyncio.get_running_loop()
@@ -51,7 +57,13 @@ class Wire:
 
     @property
     def is_gone(self) -> bool:
+        """Whether nothing that is sent arrives any more; what came before may still be read."""
         return self.error is not None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._is_ended
 
     def take(self, count: int) -> bytes:
         """Remove bytes from the front of the buffer; reading goes on once there is room again."""
@@ -70,7 +82,7 @@ class Wire:
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
-                self._fail(error)
+                self._stop_writing(error)
                 return
         if data:
             self.out += data
@@ -116,7 +128,7 @@ class Wire:
         self.close()
 
     def _watch_reads(self) -> None:
-        wanted = len(self.buffer) < self._limit and not self.eof and self.error is None
+        wanted = len(self.buffer) < self._limit and not self._is_ended
         if wanted and not self._reading:
             self._loop.add_reader(self.sock, self._on_readable)
         elif self._reading and not wanted:
@@ -133,8 +145,11 @@ class Wire:
             return
         self.received += len(data)
         self.buffer += data
-        self.eof = not data
+        self.eof = self._is_ended = not data
         self._watch_reads()
+        if self._reading and self._forgets_readers:
+            self._loop.remove_reader(self.sock)
+            self._loop.add_reader(self.sock, self._on_readable)
         self._wake()
 
     def _on_writable(self) -> None:
@@ -143,7 +158,7 @@ class Wire:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._fail(error)
+            self._stop_writing(error)
             return
         if not self.out:
             self._loop.remove_writer(self.sock)
@@ -151,9 +166,23 @@ class Wire:
         self._wake()
 
     def _fail(self, error: OSError) -> None:
-        self.error = error
+        self.error = self.error or error
+        self._is_ended = True
         self.out.clear()
         self._unwatch()
+        self._wake()
+
+    def _stop_writing(self, error: OSError) -> None:
+        """A send failed. What the peer sent before it was gone is still to be read.
+
+        A server that answers 413 and closes, while the body still comes, is reset by its own
+        kernel: its answer is what the client should see.
+        """
+        self.error = error
+        self.out.clear()
+        if self._writing:
+            self._loop.remove_writer(self.sock)
+            self._writing = False
         self._wake()
 
     def _unwatch(self) -> None:
