@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -16,9 +17,11 @@ from rich.console import Console
 from proxy.exchange import OUTCOMES
 from proxy.history import Book, HistoryError, Query, default_file, open_for_reading
 from proxy.logs import LogWriter
+from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
 
 BROKEN, USAGE = 1, 64
+INTERRUPTED = 130  # as shells report SIGINT
 
 app = typer.Typer(
     help="Names the hop that broke the WebSocket of a voice call.",
@@ -26,14 +29,32 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        sys.stdout.write(f"hopscope {metadata.version('hopscope')}\n")
+        raise typer.Exit
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings; hopscope.toml of this folder by default."),
+]
+Listen = Annotated[str | None, typer.Option(help="Where the ingress dials.", metavar="HOST:PORT")]
+AdminAddress = Annotated[
+    str | None, typer.Option(help="Metrics and admin API.", metavar="HOST:PORT")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 AdminUrl = Annotated[
     str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
 ]
+NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
 HistoryFile = Annotated[
     Path | None, typer.Option("--file", help="The history file, if not the one in the settings.")
 ]
@@ -45,14 +66,10 @@ def proxy(
         str | None,
         typer.Option(help="The gateway: http://HOST:PORT or unix:/path.", metavar="URL"),
     ] = None,
-    listen: Annotated[
-        str | None, typer.Option(help="Where the ingress dials.", metavar="HOST:PORT")
-    ] = None,
-    admin: Annotated[
-        str | None, typer.Option(help="Metrics and admin API.", metavar="HOST:PORT")
-    ] = None,
+    listen: Listen = None,
+    admin: AdminAddress = None,
     config: ConfigFile = None,
-    no_history: Annotated[bool, typer.Option(help="Keep nothing on disk.")] = False,
+    no_history: NoHistory = False,
     log_format: Annotated[
         Literal["json", "console"], typer.Option(help="Lines for machines or for people.")
     ] = "json",
@@ -79,19 +96,28 @@ def up(
         bool, typer.Option("--demo", help="Place one simulated stream, print what was seen, end.")
     ] = False,
     seconds: Annotated[float, typer.Option(help="How long the demo speaks.", min=0.1, max=60)] = 3,
+    listen: Listen = None,
+    admin: AdminAddress = None,
+    no_history: NoHistory = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the sidecar in front of a built-in echo endpoint."""
+    """Run the sidecar in front of a built-in echo endpoint, whatever the routes say."""
     from proxy import process
     from proxy.echo import echo_endpoint
 
     if demo:
         _demo(seconds, as_json)
         return
+    if as_json:
+        _fail("--json goes with --demo; the log of a running sidecar is JSON anyway", USAGE)
+
+    def load(echo: Upstream) -> Settings:
+        kept = {"enabled": False} if no_history else None
+        return load_settings(upstream=echo, route=[], listen=listen, admin=admin, history=kept)
 
     async def serve(log: LogWriter) -> None:
         async with echo_endpoint() as echo:
-            await process.serve(lambda: load_settings(upstream=echo), log)
+            await process.serve(lambda: load(echo), log)
 
     _log_and_run(serve)
 
@@ -117,6 +143,8 @@ def history(
         rows = book.find(query)
     if as_json:
         _print_json({"handshakes": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
+    elif not rows:
+        sys.stderr.write("no recorded exchange matches\n")
     else:
         report.print_rows(Console(), rows)
 
@@ -151,7 +179,7 @@ def tap(admin: AdminUrl = "http://127.0.0.1:9101", as_json: AsJson = False) -> N
     except KeyboardInterrupt:
         return
     except (OSError, ValueError) as error:
-        _fail(f"{admin}: {error}; is `hopscope proxy` running?", BROKEN)
+        _fail(f"{admin}: {error}", BROKEN)
 
 
 def _log_and_run(
@@ -186,7 +214,10 @@ def _demo(seconds: float, as_json: bool) -> None:
                 await place_demo_call(seconds, lambda share: bar.update(task, completed=share))
             )
 
-    process.run(call())
+    try:
+        process.run(call())
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json(row)
     else:

@@ -61,10 +61,14 @@ async def _call(address: HostPort, seconds: float, progress: Callable[[float], N
         listening = asyncio.create_task(_count(stream))
         loop = asyncio.get_running_loop()
         began = loop.time()
-        for number, message in enumerate(_messages(frames)):
-            await asyncio.sleep(began + number * FRAME_S - loop.time())
-            await stream.send(message)
-            progress(number / frames)
+        try:
+            for number, message in enumerate(_messages(frames)):
+                await asyncio.sleep(began + number * FRAME_S - loop.time())
+                await stream.send(message)
+                progress(number / frames)
+        except asyncio.CancelledError:
+            listening.cancel()
+            raise
         progress(1.0)
     await listening
 

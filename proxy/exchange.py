@@ -34,6 +34,7 @@ Outcome = Literal[
     "answered",  # a plain request's; a handshake is never merely answered
 ]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
+PHASES = ("head", "connect", "response", "total")
 RAW_LIMIT = 4096  # bytes of a malformed head that are kept as evidence
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
@@ -50,7 +51,8 @@ class Exchange:
     """One request and what became of it. `at` is the epoch second when its first byte came.
 
     `phases` are milliseconds: head (first byte to the end of the head), connect, response (head
-    sent to response head received), total.
+    sent to response head received, or to the end of patience), total. What total has beyond the
+    others is the sidecar's own.
     """
 
     id: str
@@ -63,7 +65,7 @@ class Exchange:
     route: str | None = None
     upstream: str | None = None
     forwarded_target: str | None = None
-    outcome: Outcome = "client_left"
+    outcome: Outcome | None = None  # until it is known
     status: int | None = None
     error: str | None = None
     reason: str | None = None
@@ -149,7 +151,7 @@ class Exchange:
             "status": self.status,
             "error": self.error,
             "reason": self.reason,
-            "phases_ms": {name: round(ms, 3) for name, ms in self.phases.items()},
+            "phases_ms": {name: self._phase_ms(name) for name in PHASES},
             "probe_id": self.probe_id,
             "call_sid": self.call_sid,
             "user_agent": _shown(head, "User-Agent"),
@@ -167,6 +169,9 @@ class Exchange:
             "headers": shown_headers(head.fields) if head else {},
             "raw_head": None if head else shown_raw_head(self.raw[:RAW_LIMIT]),
         }
+
+    def _phase_ms(self, name: str) -> float | None:
+        return round(self.phases[name], 3) if name in self.phases else None
 
     def detail(self) -> dict[str, Any]:
         """Both heads in order, for `hopscope show`; a value that may not be shown is null."""

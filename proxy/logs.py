@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import structlog
 
 from proxy.exchange import iso
+from proxy.report import event_line
 
 # Lines that wait for a slow reader; beyond that they are counted, not kept.
 QUEUE_LIMIT = 10_000
@@ -64,9 +65,7 @@ class LogWriter:
 def configure(stream: TextIO | None = None, *, as_json: bool = True) -> LogWriter:
     """Send structlog's events to a stream, stdout by default."""
     writer = LogWriter(stream or sys.stdout)
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-    )
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else _render_for_people
     structlog.configure(
         processors=[_add_time, structlog.processors.add_log_level, renderer],
         logger_factory=lambda *_: writer,
@@ -79,5 +78,8 @@ def _add_time(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """`at` of a handshake is when it began; every other line is stamped when it is written."""
-    event.setdefault("at", iso(time.time()))
-    return event
+    return {"event": event.pop("event"), "at": event.pop("at", iso(time.time())), **event}
+
+
+def _render_for_people(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+    return event_line(str(event.pop("event")), event).plain

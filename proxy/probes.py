@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.exchange import Exchange
 from proxy.http1 import RequestHead
 
 HEADER = "X-Hopscope-Probe"
@@ -19,7 +20,7 @@ ARRIVALS_LIMIT = 64  # of one probe: a hop may retry, but not without end
 @dataclass(slots=True)
 class _Probe:
     armed_at: float
-    arrivals: list[dict[str, Any]] = field(default_factory=list)
+    arrivals: list[Exchange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Probes:
             return None
         return Asked(probe_id, wish.strip().lower() == "echo")
 
-    def record(self, probe_id: str, arrival: dict[str, Any]) -> None:
+    def record(self, probe_id: str, arrival: Exchange) -> None:
+        """Keep what arrived; what becomes of it is read when somebody asks."""
         probe = self._probes.get(probe_id)
         if probe is not None and len(probe.arrivals) < ARRIVALS_LIMIT:
             probe.arrivals.append(arrival)
@@ -63,7 +65,9 @@ class Probes:
         """What arrived under an id, oldest first; None if the id is not armed."""
         self._expire(now)
         probe = self._probes.get(probe_id)
-        return None if probe is None else probe.arrivals
+        if probe is None:
+            return None
+        return [arrival.line() | arrival.detail() for arrival in probe.arrivals]
 
     def _expire(self, now: float) -> None:
         for probe_id, probe in list(self._probes.items()):

@@ -25,11 +25,14 @@ _SHOWN = frozenset(
 VALUE_LIMIT = 512
 TARGET_LIMIT = 1024
 NAME_LIMIT = 64
-HEX_LIMIT = 48
+HEX_LIMIT = 16
 _SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")  # Twilio's names for calls and streams: no secrets
 # What a token is written in; whether it is one is told from a digit among the letters.
 _LONG_RUN = re.compile(r"[A-Za-z0-9_\-.~+=%]{20,}")
-_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+_ASSIGNED = re.compile(r"=[^/;&]+")  # ;token=... and /key=.../ in a path
+_EXTENSION = re.compile(r"((?:^|[;,])\s*+(?!(?:by|for|host|proto)=)[^=;,]*)=[^;,]*", re.IGNORECASE)
+_URLS = frozenset({"origin", "host", "x-forwarded-host"})
+_USERINFO = re.compile(r"(?:(?<=://)|^(?!\w+://))[^/?#]*@")
 _METHOD_OR_VERSION = re.compile(r"[A-Z-]{1,24}|HTTP/[0-9.]{1,8}")
 HIDDEN = "[hidden]"
 
@@ -42,6 +45,10 @@ def shown_value(name: str, value: str) -> str | None:
     # A subprotocol is where browsers, who cannot set headers, hide their bearer tokens.
     if key == "sec-websocket-protocol" or (key == "origin" and "://" not in value):
         value = _hide_secrets(value)
+    if key in _URLS:
+        value = _USERINFO.sub(f"{HIDDEN}@", value).partition("?")[0]
+    if key == "forwarded":  # RFC 7239 lets anyone add parameters of their own
+        value = _EXTENSION.sub(rf"\1={HIDDEN}", value)
     return value[:VALUE_LIMIT]
 
 
@@ -72,8 +79,9 @@ def shown_target(target: str) -> str:
     (OpenClaw's realtime mode does); both are secrets of the call.
     """
     path, question, query = target.partition("?")
-    path = _hide_secrets(_USERINFO.sub(f"{HIDDEN}@", path))
-    pairs = [_hide_secrets(name) + (eq and f"={HIDDEN}") for name, eq, _ in _pairs(query)]
+    path = _hide_secrets(_ASSIGNED.sub(f"={HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", path)))
+    # A word without = may be a token as well as a flag.
+    pairs = [_hide_secrets(name) + f"={HIDDEN}" if eq else HIDDEN for name, eq, _ in _pairs(query)]
     return (path + question + "&".join(pairs))[:TARGET_LIMIT]
 
 

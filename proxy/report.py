@@ -27,27 +27,35 @@ _STYLES = {
 SENDERS = ("client", "server")
 
 
+# What to do about an outcome that is not the sidecar's own finding; {} is a field of the row.
+_ADVICE = {
+    "not_an_upgrade": (
+        "A hop in front took Upgrade away before the request came here. nginx needs: "
+        "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+        'proxy_set_header Connection "upgrade";'
+    ),
+    "refused": "The gateway itself answered {status} to {seen}; does it serve a WebSocket there?",
+}
+
+
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
-    """One line for each row, newest first."""
-    if not rows:
-        console.print("nothing recorded yet")
-        return
-    rows = [_printable(row) for row in rows]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("at", "id", "ingress", "client", "target", "outcome", "", "session"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("at", "id"))
+    """One line for each row, newest first, however narrow the terminal is."""
     for row in rows:
-        table.add_row(
-            Text(row["at"]),
-            Text(row["id"]),
-            Text(row["ingress"]),
-            Text(row["client"] or "unix"),
-            Text(f"{row['method'] or '?'} {row['target'] or '?'}"),
-            _outcome(row),
-            Text(_flaws(row)),
-            Text(_session_words(row.get("session"))),
-        )
-    console.print(table)
+        console.print(_row_line(_printable(row)), soft_wrap=True)
+
+
+def _row_line(row: Row) -> Text:
+    outcome = _outcome(row)
+    outcome.pad_right(max(20 - len(outcome), 0))
+    ending = _session_words(row["session"]) if row.get("session") else ""
+    way = f"{row['method'] or '?'} {row['target'] or '?'}"
+    told = "; ".join(filter(None, (_flaws(row), ending)))
+    return Text.assemble(
+        f"{row['at']}  {row['id']}  ",
+        outcome,
+        f"  {row['ingress']:<16}  {row['client'] or 'unix':<15}  {way}",
+        f"  {told}" if told else "",
+    )
 
 
 def print_row(console: Console, row: Row) -> None:
@@ -55,10 +63,18 @@ def print_row(console: Console, row: Row) -> None:
     row = _printable(row)
     console.print(_picture(row))
     parts = [
-        _section("phases", {name: f"{ms:.1f} ms" for name, ms in row["phases_ms"].items()}),
+        _section(
+            "phases",
+            {name: f"{ms:.1f} ms" for name, ms in row["phases_ms"].items() if ms is not None},
+        ),
     ]
     if row.get("reason"):
-        parts.append(Text(f"{row.get('error')}: {row['reason']}", style="red"))
+        error = f"{row['error']}: " if row.get("error") else ""
+        parts.append(Text(error + row["reason"], style="red"))
+    elif row["outcome"] in _ADVICE:
+        seen = row.get("forwarded_target") or row["target"]
+        advice = _ADVICE[row["outcome"]].replace("{status}", str(row["status"]))
+        parts.append(Text(advice.replace("{seen}", seen or "it"), style="red"))
     for violation in row.get("violations", []):
         section = violation["section"]
         source = section if section.startswith("RFC") else f"RFC 6455 {section}"
@@ -82,7 +98,11 @@ def print_row(console: Console, row: Row) -> None:
 
 
 async def follow(admin: str, console: Console, *, as_json: bool) -> None:
-    """Print events of a running sidecar until it ends. Raises OSError, ValueError."""
+    """Print events of a running sidecar until it ends. Raises OSError, ValueError.
+
+    `admin` is a URL, or HOST:PORT as `hopscope proxy --admin` takes it.
+    """
+    admin = admin if "://" in admin else f"http://{admin}"
     token = os.environ.get("HOPSCOPE_ADMIN_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
@@ -97,6 +117,11 @@ async def follow(admin: str, console: Console, *, as_json: bool) -> None:
             await _print_events(console, response, as_json=as_json)
     except aiohttp.ClientPayloadError:
         return  # the sidecar was killed in the middle of its answer
+    except aiohttp.ClientConnectorError as error:
+        reason = error.os_error.strerror or "no connection"
+        raise ConnectionError(
+            f"{reason}; start `hopscope proxy`, or name its address with --admin"
+        ) from None
     except aiohttp.ClientError as error:  # not all of them are OSErrors
         raise ConnectionError(str(error)) from None
 
@@ -116,23 +141,20 @@ async def _print_events(
 def _print_event(console: Console, event: str, fields: Row, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"event": event, **fields}), flush=True)
-        return
+    else:
+        console.print(event_line(event, fields), soft_wrap=True)
+
+
+def event_line(event: str, fields: Row) -> Text:
+    """One event for people, as `tap` and the console log print it."""
     fields = _printable(fields)
     if event in ("handshake", "request"):
-        line = Text.assemble(
-            (f"{fields['at']}  {event:<9}  ", "dim"),
-            f"{fields['id']}  {fields['ingress']}  ",
-            _outcome(fields),
-            f"  {fields['method'] or '?'} {fields['target'] or '?'}  {_flaws(fields)}",
-        )
-        console.print(line, soft_wrap=True)
-    elif event == "session":
-        console.print(
-            Text.assemble(("session  ", "dim"), f"{fields['id']}  ", _session_words(fields)),
-            soft_wrap=True,
-        )
-    else:
-        console.print(Text(f"{event}  {json.dumps(fields)}", "dim"), soft_wrap=True)
+        return Text.assemble((f"{event:<9}  ", "dim"), _row_line(fields))
+    if event == "session":
+        return Text.assemble(("session    ", "dim"), f"{fields['id']}  ", _session_words(fields))
+    told = {name: value for name, value in fields.items() if name not in ("at", "level")}
+    at = f"{fields['at']}  " if "at" in fields else ""
+    return Text.assemble((f"{event}  ", "dim"), at, json.dumps(told, ensure_ascii=False))
 
 
 def _printable(value: Any) -> Any:
@@ -243,6 +265,6 @@ def _head(pairs: list[list[str | None]]) -> Text:
     text = Text()
     for name, value in pairs:
         text.append(f"{name}: ", "bold")
-        text.append("[hidden]\n" if value is None else f"{value}\n", "dim" if value is None else "")
+        text.append("present\n" if value is None else f"{value}\n", "dim" if value is None else "")
     text.rstrip()
     return text

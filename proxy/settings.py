@@ -81,6 +81,9 @@ def parse_upstream(text: object) -> Upstream:
     if "://" not in host_port and ("/" in host_port or "?" in host_port):
         raise ValueError("should have no path; a route's add_prefix or rewrite changes paths")
     if re.search(r":[0-9]+$", host_port) is None:
+        if "://" not in url:
+            guess = f"; did you mean http://127.0.0.1:{url}?" if url.isdigit() else ""
+            raise ValueError(f"should be http://HOST:PORT or unix:/path/to.sock{guess}")
         host_port += ":80"
     try:
         return Upstream(*parse_host_port(host_port))
@@ -98,6 +101,15 @@ def parse_network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network
         raise ValueError(
             "should be a network such as 10.0.0.0/8 or fd00::/8, with no bits behind its prefix"
         ) from None
+
+
+def _is_same(upstream: Upstream, listen: HostPort) -> bool:
+    """Whether an upstream is where the sidecar itself listens."""
+    if upstream.port != listen.port:
+        return False
+    is_any = listen.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    theirs = HostPort(upstream.host, upstream.port)
+    return theirs == listen or (theirs.is_loopback and (is_any or listen.is_loopback))
 
 
 def _check_path(text: str) -> str:
@@ -257,6 +269,11 @@ class Settings(BaseSettings):
                         f"route {later.name!r} can never match: {earlier.name!r} stands before it "
                         "and takes everything it would; move it up"
                     )
+        if self.listen.port and self.listen == self.admin:
+            raise ValueError(f"listen and admin are both {self.listen}; each needs its own port")
+        for route in routes:
+            if self.listen.port and _is_same(route.upstream, self.listen):
+                raise ValueError(f"route {route.name!r} leads back to this sidecar ({self.listen})")
         return self
 
     def routes(self) -> tuple[Route, ...]:

@@ -124,8 +124,8 @@ def test_an_answer_decides_the_outcome(
     assert (told.error, told.reason) == (None, None)
 
 
-def test_before_anything_happens_the_client_has_left() -> None:
-    assert (exchange().outcome, exchange().status) == ("client_left", None)
+def test_before_anything_happens_nothing_is_said() -> None:
+    assert (exchange().outcome, exchange().status) == (None, None)
 
 
 def test_a_head_that_cannot_be_read_may_have_been_a_handshake() -> None:
@@ -306,7 +306,7 @@ def test_a_handshake_line_tells_what_came() -> None:
         "status": 101,
         "error": None,
         "reason": None,
-        "phases_ms": {"head": 0.123, "total": 10.0},
+        "phases_ms": {"head": 0.123, "connect": None, "response": None, "total": 10.0},
         "raw_head": None,
     }
     assert {name: line[name] for name in wanted} == wanted

@@ -175,6 +175,7 @@ def test_an_upgrade_is_counted_by_route_ingress_outcome_and_status(bench: Bench)
 def test_an_exchange_without_route_and_status_says_none(bench: Bench) -> None:
     record = exchange(response=None)
     record.route = None
+    record.fail("client_left", None, "it left", None)
     bench.metrics.exchange_ended(record)
     labels = {"route": "none", "outcome": "client_left", "status": "none"}
     assert bench.value("hopscope_handshakes_total", **labels) == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.exchange import Exchange
 from proxy.http1 import RequestHead, parse_request_head
 from proxy.probes import ARRIVALS_LIMIT, LIFETIME_S, PROBES_LIMIT, Asked, Probes
 
@@ -10,6 +11,16 @@ def carrying(*values: str) -> RequestHead:
     """A request with these X-Hopscope-Probe lines."""
     lines = "".join(f"X-Hopscope-Probe: {value}\r\n" for value in values)
     return parse_request_head(f"GET /any HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
+
+
+def arrival(name: str) -> Exchange:
+    return Exchange(name, 0.0, "192.0.2.1", "192.0.2.1", carrying())
+
+
+def ids_of(probes: Probes, probe_id: str) -> list[str]:
+    arrivals = probes.arrivals(probe_id, 1.0)
+    assert arrivals is not None
+    return [told["id"] for told in arrivals]
 
 
 def armed(probes: Probes, now: float = 0.0) -> str:
@@ -67,16 +78,29 @@ def test_an_id_expires() -> None:
 def test_arrivals_are_kept_in_order_and_for_their_own_id() -> None:
     probes = Probes()
     first, second = armed(probes), armed(probes)
-    for number in range(3):
-        probes.record(first, {"number": number})
-    probes.record(second, {"number": 9})
-    assert probes.arrivals(first, 1.0) == [{"number": 0}, {"number": 1}, {"number": 2}]
-    assert probes.arrivals(second, 1.0) == [{"number": 9}]
+    for name in ("a", "b", "c"):
+        probes.record(first, arrival(name))
+    probes.record(second, arrival("d"))
+    assert ids_of(probes, first) == ["a", "b", "c"]
+    assert ids_of(probes, second) == ["d"]
+
+
+def test_what_became_of_an_arrival_is_told_as_it_is_when_asked() -> None:
+    probes = Probes()
+    probe_id = armed(probes)
+    arrived = arrival("a")
+    probes.record(probe_id, arrived)
+    before = probes.arrivals(probe_id, 1.0)
+    arrived.fail("timeout", "http_response_timeout", "no answer", 503)
+    after = probes.arrivals(probe_id, 1.0)
+    assert before is not None
+    assert after is not None
+    assert (before[0]["outcome"], after[0]["outcome"]) == (None, "timeout")
 
 
 def test_an_arrival_under_an_unknown_id_is_forgotten() -> None:
     probes = Probes()
-    probes.record("nobody", {})
+    probes.record("nobody", arrival("a"))
     assert probes.arrivals("nobody", 0.0) is None
 
 
@@ -84,10 +108,8 @@ def test_arrivals_of_one_probe_are_bounded() -> None:
     probes = Probes()
     probe_id = armed(probes)
     for number in range(ARRIVALS_LIMIT + 1):
-        probes.record(probe_id, {"number": number})
-    arrivals = probes.arrivals(probe_id, 1.0)
-    assert arrivals is not None
-    assert [arrival["number"] for arrival in arrivals] == list(range(ARRIVALS_LIMIT))
+        probes.record(probe_id, arrival(str(number)))
+    assert ids_of(probes, probe_id) == [str(number) for number in range(ARRIVALS_LIMIT)]
 
 
 def test_armed_probes_are_bounded_until_they_expire() -> None:

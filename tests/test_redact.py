@@ -141,16 +141,23 @@ def test_a_missing_signature_is_told_and_a_present_one_only_as_present() -> None
         pytest.param("/a//b%2Fc;d/", "/a//b%2Fc;d/", id="odd path"),
         pytest.param("/a?", "/a?", id="empty query"),
         pytest.param("/a?b=c", f"/a?b={HIDDEN}", id="query value"),
-        pytest.param("/a?b=c&d&e=&f==g", f"/a?b={HIDDEN}&d&e={HIDDEN}&f={HIDDEN}", id="query"),
+        pytest.param(
+            "/a?b=c&d&e=&f==g", f"/a?b={HIDDEN}&{HIDDEN}&e={HIDDEN}&f={HIDDEN}", id="query"
+        ),
         pytest.param("/a?b=/c?d=e", f"/a?b={HIDDEN}", id="question mark in a value"),
         pytest.param(f"/a?{SECRET}", f"/a?{HIDDEN}", id="token as the query"),
         pytest.param(f"/a?{SECRET}==", f"/a?{HIDDEN}={HIDDEN}", id="padded token as the query"),
         pytest.param(f"/a?{SECRET}=1", f"/a?{HIDDEN}={HIDDEN}", id="token as a query name"),
         pytest.param(f"/voice/{SECRET}", f"/voice/{HIDDEN}", id="token in the path"),
-        pytest.param(f"/voice/{SECRET}/a?b", f"/voice/{HIDDEN}/a?b", id="token inside the path"),
+        pytest.param(
+            f"/voice/{SECRET}/a?b", f"/voice/{HIDDEN}/a?{HIDDEN}", id="token inside the path"
+        ),
         pytest.param(f"/voice/{JWT}", f"/voice/{HIDDEN}", id="JWT"),
         pytest.param(f"/voice/{UUID}", f"/voice/{HIDDEN}", id="UUID"),
-        pytest.param(f"/voice;t={SECRET}", f"/voice;{HIDDEN}", id="path parameter"),
+        pytest.param(f"/voice;t={SECRET}", f"/voice;t={HIDDEN}", id="path parameter"),
+        pytest.param("/v;t=hunter2/s", f"/v;t={HIDDEN}/s", id="short path parameter"),
+        pytest.param("/key=hunter2/s", f"/key={HIDDEN}/s", id="assignment in the path"),
+        pytest.param("/a?hunter2", f"/a?{HIDDEN}", id="short word as the query"),
         pytest.param(f"/voice/a:{SECRET}@b", f"/voice/a:{HIDDEN}@b", id="token in a segment"),
         pytest.param(f"/a#{SECRET}", f"/a#{HIDDEN}", id="fragment"),
         pytest.param("http://u:hunter2@h/a", f"http://{HIDDEN}@h/a", id="userinfo"),
@@ -274,3 +281,22 @@ def test_a_raw_head_keeps_its_lines(raw: bytes) -> None:
     shown = shown_raw_head(raw)
     if shown != raw[:HEX_LIMIT].hex(" "):
         assert re.findall("[\r\n]", shown) == re.findall("[\r\n]", raw.decode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("Origin", "https://u:hunter2@h/?t=hunter2", f"https://{HIDDEN}@h/"),
+        ("Host", "u:hunter2@h", f"{HIDDEN}@h"),
+        ("Host", "voice.example.com:8443", "voice.example.com:8443"),
+        (
+            "Forwarded",
+            'for="[2001:db8::1]";proto=https;secret=hunter2, for=192.0.2.1; x=hunter2',
+            f'for="[2001:db8::1]";proto=https;secret={HIDDEN}, for=192.0.2.1; x={HIDDEN}',
+        ),
+    ],
+)
+def test_what_a_url_or_a_parameter_may_carry_beside_a_name_is_hidden(
+    name: str, value: str, shown: str
+) -> None:
+    assert shown_value(name, value) == shown
