@@ -26,6 +26,7 @@ from proxy.telemetry import as_server_sent_event
 PAGE_LIMIT = 500
 # Comments that keep a silent event stream from being closed by whatever is in between.
 HEARTBEAT_S = 15.0
+LISTENER_STALL_S = 10.0
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'",
@@ -78,7 +79,9 @@ class Admin:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._token is not None:
             given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            # aiohttp hands over bytes that are no UTF-8 as surrogates.
+            given_bytes = given.encode(errors="surrogateescape")
+            if not hmac.compare_digest(given_bytes, f"Bearer {self._token}".encode()):
                 raise web.HTTPUnauthorized(
                     headers={"WWW-Authenticate": "Bearer"} | _SECURITY_HEADERS,
                     text="this address wants the bearer token HOPSCOPE_ADMIN_TOKEN\n",
@@ -86,6 +89,11 @@ class Admin:
         elif not _is_loopback_name(request.host):
             raise web.HTTPForbidden(
                 headers=_SECURITY_HEADERS, text="this address answers under loopback names only\n"
+            )
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            # Another page of the same browser: it could arm probes and take the listeners' places.
+            raise web.HTTPForbidden(
+                headers=_SECURITY_HEADERS, text="this address does not answer other sites' pages\n"
             )
         response = await handler(request)
         if not response.prepared:
@@ -175,9 +183,17 @@ class Admin:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
                         event, fields = await queue.get()
-                    await response.write(as_server_sent_event(event, fields))
+                    text = as_server_sent_event(event, fields)
                 except TimeoutError:
-                    await response.write(b":\n\n")
+                    text = b":\n\n"
+                try:
+                    async with asyncio.timeout(LISTENER_STALL_S):
+                        await response.write(text)
+                except TimeoutError:
+                    # A listener that stopped reading, a suspended tap say, keeps no place.
+                    if request.transport is not None:
+                        request.transport.abort()
+                    break
         return response
 
     async def _arm_probe(self, _request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ in the moment it is used, and a webhook POST must not be sent twice, so it would
 
 import asyncio
 import json
+import re
 import time
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from proxy.preface import explain_stranger, is_undecided, read_proxied
 from proxy.routes import Route, find_route, split_target
 from proxy.transfer import Failed, Transfer
 from proxy.upstream import DialError, dial
-from proxy.wire import Wire, changed
+from proxy.wire import Wire, changed, read_limit
 
 if TYPE_CHECKING:
     from proxy.server import Sidecar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FIRST_CHUNK_S = 0.2
 # How long a peer may take to read our last answer before the connection is closed.
 LINGER_S = 2.0
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _PHRASES = {
     400: "Bad Request",
     404: "Not Found",
@@ -114,6 +116,9 @@ class Connection:
         client = self.client
         patience = limits.head_seconds if not self._served else limits.keep_alive_seconds
         deadline = self._loop.time() + patience
+        # Before its first byte: connections that say nothing take places, too.
+        if not self._served and not self.sidecar.settings.proxy_protocol:
+            self._enter_by_address()
         while not client.buffer:
             if client.eof or client.is_gone or self.sidecar.is_draining:
                 return None
@@ -138,14 +143,15 @@ class Connection:
                 if not client.buffer:
                     return None
                 raise Failed("client_left", None, "the client closed within the head", None)
-            if not await changed(deadline, client):
+            # A flood of empty lines always has news, and no deadline would ever come first.
+            if self._loop.time() >= deadline or not await changed(deadline, client):
                 reason = f"the head was not complete after {limits.head_seconds:g} s"
                 raise Failed("timeout", "http_request_error", reason, 408)
 
     def _skip_empty_lines(self) -> None:
         """RFC 9112 section 2.2: an empty line before the request line is ignored."""
-        while self.client.buffer[:2] == b"\r\n":
-            self.client.take(2)
+        if found := _EMPTY_LINES.match(self.client.buffer):
+            self.client.take(found.end())
 
     async def _read_preface(self, exchange: Exchange, deadline: float) -> bool:
         """Take a PROXY header where one is due; refuse what is not HTTP. False: nothing came."""
@@ -157,6 +163,7 @@ class Connection:
                     raise Malformed("the PROXY header is incomplete")
             client.take(proxied.length)
             exchange.peer = exchange.client = self.peer = proxied.client or self.peer
+            self._enter_by_address()
             while not client.buffer:
                 if client.eof or client.is_gone or not await changed(deadline, client):
                     return False
@@ -168,7 +175,6 @@ class Connection:
                 raise Failed("malformed", "http_request_error", reason, None if is_tls else 400)
             if not is_undecided(exchange.raw) or not await changed(deadline, client):
                 break
-        self._enter_by_address()
         return True
 
     def _enter_by_address(self) -> None:
@@ -208,7 +214,7 @@ class Connection:
             dialling = perf_counter()
             server = Wire(
                 await dial(route.upstream, route.connect_seconds),
-                sidecar.settings.limits.write_buffer_bytes,
+                read_limit(sidecar.settings.limits),
             )
         except DialError as error:
             outcome: Outcome = "timeout" if error.outcome == "timeout" else "unreachable"

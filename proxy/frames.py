@@ -194,7 +194,8 @@ class FrameReader:
                 if self.on_text is not None:
                     self.on_text(payload, now)
             elif opcode == CLOSE and length > CLOSE_LIMIT:
-                seen = [*(seen or ()), CloseSeen(None, "")]
+                seen = seen or []
+                seen.append(CloseSeen(None, ""))
             elif opcode == CLOSE or (first == 0x81 and length <= self.text_limit):
                 self._capture = bytearray(data[i:end])
                 self._capture_header = (opcode, data[i - 4 : i] if second > 127 else b"")
@@ -224,7 +225,10 @@ class FrameReader:
         if mask:
             payload = apply_mask(payload, mask)
         if opcode == CLOSE:
-            return [*(seen or ()), parse_close(payload)]
+            # Appended, not joined: 64 KiB of empty Closes are 32768 of them.
+            seen = seen or []
+            seen.append(parse_close(payload))
+            return seen
         if self.on_text is not None:
             self.on_text(payload, now)
         return seen

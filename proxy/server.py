@@ -19,14 +19,14 @@ from proxy.history import History
 from proxy.logs import LogWriter
 from proxy.metrics import Metrics
 from proxy.probes import Probes
-from proxy.relay import GOODBYE_S, Relay
+from proxy.relay import GOODBYE_S, Pair, Relay
 from proxy.routes import Upstream
 from proxy.session import Session
 from proxy.settings import HostPort, Settings
 from proxy.telemetry import Telemetry
 from proxy.twiml import AdvertisedStreams
 from proxy.watch import watch_of
-from proxy.wire import Wire
+from proxy.wire import Wire, read_limit
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64  # before other work of the loop gets a turn
@@ -59,6 +59,7 @@ class Sidecar:
         self.occupancy = Occupancy()
         self.echo: Upstream | None = None
         self.is_draining = False
+        self._has_said_goodbye = False
         self.is_closed = False
         self.history = history
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -112,9 +113,9 @@ class Sidecar:
 
     async def say_goodbye(self) -> None:
         """End all sessions with Close 1001 at a frame boundary."""
-        now = perf_counter()
+        self._has_said_goodbye = True  # to sessions that begin now, too
         for pair in list(self.relay.pairs.values()):
-            self.relay.say_goodbye(pair, "drain", "the sidecar is restarting", now)
+            self._say_goodbye(pair)
         await self._emptied(GOODBYE_S + 2 * TICK_S)
 
     async def close(self) -> None:
@@ -142,6 +143,11 @@ class Sidecar:
             self._check_empty()
 
         self.relay.begin(session, client, server, end)
+        if self._has_said_goodbye and session.id in self.relay.pairs:
+            self._say_goodbye(self.relay.pairs[session.id])
+
+    def _say_goodbye(self, pair: Pair) -> None:
+        self.relay.say_goodbye(pair, "drain", "the sidecar is restarting", perf_counter())
 
     def forget(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
@@ -176,7 +182,7 @@ class Sidecar:
             finally:
                 sock.close()
             return
-        client = Wire(sock, self.settings.limits.write_buffer_bytes)
+        client = Wire(sock, read_limit(self.settings.limits))
         connection = Connection(self, client, peer)
         self._connections[connection] = self._loop.create_task(connection.serve())
 

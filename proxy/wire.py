@@ -10,9 +10,12 @@ import socket
 import sys
 from contextlib import suppress
 
+from proxy.body import TRAILER_LIMIT
+from proxy.settings import Limits
 from proxy.watch import forgets_readers
 
-READ_SIZE = 65536
+# What a parser may have to see at once, beside a head: a trailer section, a PROXY v2 header.
+_PARSED_AT_ONCE = 2 * TRAILER_LIMIT
 # An address family without TCP_NODELAY is a unix socket, which never waits to fill a segment.
 _TCP = (socket.AF_INET, socket.AF_INET6)
 
@@ -195,6 +198,11 @@ class Wire:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def read_limit(limits: Limits) -> int:
+    """How much of a wire may wait to be used: a head of the permitted size must fit."""
+    return max(limits.write_buffer_bytes, limits.head_bytes, _PARSED_AT_ONCE)
 
 
 async def changed(deadline: float, *wires: Wire) -> bool:

@@ -246,3 +246,35 @@ def test_the_start_page_names_routes_and_where_to_look(
     index = _json(start_sidecar(), "/")
     assert index["routes"] == [{"name": "default", "upstream": upstream.url}]
     assert "/metrics" in index["see"]
+
+
+def test_a_token_of_strange_bytes_is_wrong_and_no_error(sidecar: RunningSidecar) -> None:
+    admin = Admin(sidecar.sidecar, "s3cret")
+    address = sidecar.call(lambda: admin.start(HostPort("127.0.0.1", 0)))
+    with socket.create_connection(address, 10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        assert client.recv(64).startswith(b"HTTP/1.1 401 ")
+    sidecar.call(admin.close)
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("none", 200)])
+def test_other_pages_of_the_same_browser_are_refused(
+    site: str, status: int, sidecar: RunningSidecar
+) -> None:
+    assert _ask(sidecar, "/api/sessions", **{"Sec-Fetch-Site": site})[0] == status
+
+
+def test_a_listener_that_stops_reading_loses_its_place(
+    sidecar: RunningSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.admin.LISTENER_STALL_S", 0.2)
+    telemetry = sidecar.sidecar.telemetry
+    with socket.create_connection(("127.0.0.1", sidecar.admin_port), 10) as listener:
+        listener.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sidecar.wait_until(lambda: telemetry._listeners, "a listener")
+
+        def is_gone() -> bool:
+            sidecar.call(lambda: telemetry.say("noise", text="x" * 1_000_000))
+            return not telemetry._listeners
+
+        sidecar.wait_until(is_gone, "the end of the listener")

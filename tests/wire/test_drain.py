@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from peers import UPGRADE, RawUpstream, RunningSidecar, StartSidecar
+from peers import SWITCH, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
 from proxy.process import reload
 from proxy.settings import Settings, SettingsError
 
@@ -156,3 +156,21 @@ def test_every_waiting_handshake_gets_its_answer_while_draining(
         server.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         assert client.receive_head().startswith(b"HTTP/1.1 503 Busy")
     assert json.dumps(sidecar.event("handshake"))
+
+
+def test_a_session_that_begins_after_the_goodbye_is_told_at_once(
+    start_sidecar: StartSidecar, upstream: RawUpstream
+) -> None:
+    sidecar = start_sidecar(drain_seconds=0)
+    with sidecar.connect() as client:
+        client.send(UPGRADE)
+        server = upstream.accept()
+        server.receive_head()
+        sidecar.begin(sidecar.sidecar.drain)
+        sidecar.wait_until(lambda: sidecar.sidecar.is_draining, "the drain")
+        sidecar.call(lambda: None)
+        server.send(SWITCH + b"\x81\x02hi")
+        client.receive_head()
+        assert client.receive(4 + len(GOODBYE)) == b"\x81\x02hi" + GOODBYE
+        assert _unmask(server.receive(len(GOODBYE) + 4)) == GOODBYE[2:]
+    sidecar.event("session", ending="drain")

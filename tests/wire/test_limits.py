@@ -160,3 +160,25 @@ def test_an_upgrade_waits_for_its_answer_only_so_long_but_a_session_is_free(
         assert mute.receive_all().startswith(b"HTTP/1.1 503 ")
     server.send(SWITCH)
     assert client.receive(len(SWITCH)) == SWITCH
+
+
+def test_connections_that_say_nothing_count_for_their_address(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(trusted_proxies=[], limits={"connections_per_client": 2})
+    silent = [sidecar.connect(), sidecar.connect()]
+    with sidecar.connect() as third:
+        assert third.receive_all().startswith(b"HTTP/1.1 429 ")
+    for client in silent:
+        client.close()
+    sidecar.wait_until(lambda: not sidecar.sidecar.occupied, "free places")
+    assert sidecar.sidecar.occupancy.total == 0
+
+
+def test_a_head_may_be_longer_than_the_write_buffer(
+    start_sidecar: StartSidecar, upstream: RawUpstream
+) -> None:
+    sidecar = start_sidecar(limits={"write_buffer_bytes": 4096})
+    with sidecar.connect() as client:
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"
+        client.send(request)
+        server = upstream.accept()
+        assert server.receive_head() == request

@@ -1,6 +1,8 @@
 """What is refused is refused with a reason, recorded, and never reaches the upstream."""
 
 import json
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -190,3 +192,18 @@ def test_pipelined_garbage_behind_a_good_request_is_refused_after_its_response(
         assert client.receive_head().startswith(b"HTTP/1.1 204 ")
         assert client.receive_all().startswith(b"HTTP/1.1 400 ")
     assert upstream.is_untouched
+
+
+def test_a_flood_of_empty_lines_is_not_served_for_ever(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(limits={"head_seconds": 0.3})
+    client = sidecar.connect()
+
+    def flood() -> None:
+        with suppress(OSError):
+            while True:
+                client.send(b"\r\n" * 8192)
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    assert "0.3 s" in sidecar.event("handshake", outcome="timeout")["reason"]
+    flooding.join()
