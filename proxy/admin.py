@@ -189,6 +189,8 @@ class Admin:
                 try:
                     async with asyncio.timeout(LISTENER_STALL_S):
                         await response.write(text)
+                except ConnectionResetError:
+                    break  # the listener has left, which is how listening ends
                 except TimeoutError:
                     # A listener that stopped reading, a suspended tap say, keeps no place.
                     if request.transport is not None:

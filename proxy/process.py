@@ -5,20 +5,23 @@ a file that is refused is reported and the running settings stay.
 """
 
 import asyncio
+import errno
 import os
-import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from proxy.admin import Admin
 from proxy.history import MEMORY_ROWS, Book, History, default_file
 from proxy.logs import LogWriter
 from proxy.server import Sidecar
-from proxy.settings import Settings, SettingsError, admin_token
+from proxy.settings import HostPort, Settings, SettingsError, admin_token
 from proxy.watch import best_loop
+
+if sys.platform != "win32":
+    import resource
 
 # Beside two descriptors a connection: the listeners, the log, the history and its kin.
 SPARE_FILES = 64
@@ -54,11 +57,13 @@ async def serve(load: Callable[[], Settings], log: LogWriter) -> None:
     settings = load()
     _raise_file_limit(2 * settings.limits.connections + SPARE_FILES)
     async with running_sidecar(settings, log) as (sidecar, admin):
-        admin_address = await admin.start(settings.admin)
+        with _named("admin", settings.admin):
+            admin_address = await admin.start(settings.admin)
         sidecar.telemetry.say("admin", listen=str(admin_address), pid=os.getpid())
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(lambda: (hurry if stop.is_set() else stop).set(), lambda: reload(sidecar, load))
-        await sidecar.start()  # says "listening": from there on a signal drains
+        with _named("listen", settings.listen):
+            await sidecar.start()  # says "listening": from there on a signal drains
         await stop.wait()
         drained = asyncio.create_task(sidecar.drain())
         hurried = asyncio.create_task(hurry.wait())
@@ -67,6 +72,19 @@ async def serve(load: Callable[[], Settings], log: LogWriter) -> None:
         if not drained.done():
             await sidecar.say_goodbye()
             drained.cancel()
+
+
+@contextmanager
+def _named(setting: str, address: HostPort) -> Iterator[None]:
+    """Say which setting names the address that can't be had."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"another program listens there; choose another with --{setting}"
+        else:
+            reason = error.strerror or str(error)
+        raise OSError(f"{setting} = {address}: {reason}") from None
 
 
 def reload(sidecar: Sidecar, load: Callable[[], Settings]) -> None:
@@ -89,6 +107,8 @@ def _on_signals(stop: Callable[[], None], hang_up: Callable[[], None]) -> None:
 
 def _raise_file_limit(wanted: int) -> None:
     """Ask for as many descriptors as `limits.connections` may need, as far as the system lets."""
+    if sys.platform == "win32":
+        return  # its sockets are not counted as files
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         new = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -247,7 +247,7 @@ def _listen(address: HostPort) -> socket.socket:
         sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise OSError(error.errno, f"{address}: {error.strerror}") from None
+        raise
     return sock

@@ -21,6 +21,16 @@ LISTENERS_LIMIT = 32
 LISTENER_QUEUE = 500
 # How often one kind of repeated warning is logged; what lies between is counted.
 REPEAT_S = 10.0
+# What a filter on the level should find.
+_FAILURES = {"unreachable", "timeout", "upstream_closed", "malformed", "not_an_upgrade"}
+_WARNINGS = {
+    "connection_failed",
+    "connection_refused",
+    "records_dropped",
+    "reload_refused",
+    "stream_never_arrived",
+    "went_blind",
+}
 
 
 class Telemetry:
@@ -107,7 +117,8 @@ class Telemetry:
         return len(self._listeners) < LISTENERS_LIMIT
 
     def _tell(self, event: str, fields: dict[str, Any]) -> None:
-        self._log.info(event, **fields)
+        is_bad = event in _WARNINGS or fields.get("outcome") in _FAILURES
+        (self._log.warning if is_bad else self._log.info)(event, **fields)
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()  # the newest events are the ones worth seeing

@@ -234,7 +234,7 @@ class Transfer:
         if self._server.received:
             reason = f"the upstream {how} within its response head"
             return self._failure("upstream_closed", "http_response_incomplete", reason, 503)
-        reason = f"the upstream {how} without an answer"
+        reason = f"the upstream {how} without an answer (does it expect TLS on this port?)"
         return self._failure("upstream_closed", "connection_terminated", reason, 503)
 
     def _deadline(self) -> float:
@@ -292,6 +292,7 @@ class Transfer:
         self, outcome: Outcome, error: str | None, reason: str, status: int | None
     ) -> Failed:
         """An ending. Once a response head has gone out, only closing can tell that it is cut."""
+        self._exchange.phases.setdefault("response", (perf_counter() - self._sent) * 1000)
         return Failed(outcome, error, reason, None if self._has_answered else status)
 
 

@@ -101,7 +101,7 @@ def test_a_stream_that_never_arrived_is_told_with_its_call(bench: Bench) -> None
             "path": "/voice/stream",
             "call_sid": "CA1",
             "waited_s": 15.0,
-            "log_level": "info",
+            "log_level": "warning",
         }
     ]
     assert bench.value("hopscope_streams_never_arrived_total") == 1
@@ -118,7 +118,7 @@ def test_a_reader_that_went_blind_is_told_with_the_place(bench: Bench) -> None:
             "sender": "client",
             "reason": "why",
             "offset": 42,
-            "log_level": "info",
+            "log_level": "warning",
         }
     ]
 

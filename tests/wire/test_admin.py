@@ -103,6 +103,22 @@ def test_events_arrive_as_they_happen(sidecar: RunningSidecar, upstream: RawUpst
     assert lines[0]["id"] == lines[1]["id"]
 
 
+def test_a_listener_that_leaves_is_no_error(
+    sidecar: RunningSidecar, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", sidecar.admin_port), 10) as listener:
+        listener.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert listener.recv(15) == b"HTTP/1.1 200 OK"
+    listeners = sidecar.sidecar.telemetry._listeners
+
+    def has_left() -> bool:
+        sidecar.call(lambda: sidecar.sidecar.telemetry.say("anything"))
+        return not listeners
+
+    sidecar.wait_until(has_left, "the listener to be forgotten")
+    assert caplog.records == []
+
+
 def test_an_armed_probe_is_recorded_as_it_arrived_and_other_ids_are_nobodys(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
