@@ -256,7 +256,7 @@ class Connection:
         asked = sidecar.probes.read(head, time.monotonic())
         if asked is not None:
             exchange.probe_id = asked.id
-            sidecar.probes.record(asked.id, exchange.line() | exchange.detail())
+            sidecar.probes.record(asked.id, exchange)
             if asked.wants_echo and is_handshake(head) and sidecar.echo is not None:
                 return Route("probe-echo", sidecar.echo)
         if is_handshake(head):
