@@ -127,10 +127,6 @@ class FrameReader:
         return self._skip
 
     @property
-    def total_frames(self) -> int:
-        return sum(self.frames)
-
-    @property
     def total_payload(self) -> int:
         return sum(self.payload)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from platformdirs import user_state_path
 
-BATCH_S = 0.5
 # Rows that wait for a disk that does not answer; beyond that they are counted and dropped.
 PENDING_LIMIT = 5000
 MEMORY_ROWS = 1000
@@ -180,7 +179,7 @@ class History:
         )
 
     def flush(self) -> None:
-        """Let the thread write what is pending; called every BATCH_S."""
+        """Let the thread write what is pending; the sidecar calls it every TICK_S."""
         if self._pending:
             self._thread.submit(self._write)
 

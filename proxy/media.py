@@ -72,13 +72,6 @@ class MediaReader:
         self.is_twilio = event == "connected" or (event == "start" and "start" in message)
         return self.is_twilio
 
-    def receive_text(self, sender: str, payload: bytes, now: float) -> None:
-        """Read one whole text message of a Twilio stream."""
-        if sender == "client":
-            self.receive_from_client(payload, now)
-        else:
-            self.receive_from_server(payload, now)
-
     def receive_from_client(self, payload: bytes, now: float) -> None:
         """Read one message of Twilio's."""
         if payload.startswith(_TWILIO_MEDIA):

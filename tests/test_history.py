@@ -284,18 +284,19 @@ def test_reading_sees_what_another_writes_and_disturbs_it_not(tmp_path: Path) ->
     writing.close()
 
 
-# What the sidecar does with its rows: it hands them over, and flushes every BATCH_S.
+# What the sidecar does with its rows: it hands them over, and flushes every TICK_S.
 _WRITER = """
 import sys, time
 from pathlib import Path
-from proxy.history import BATCH_S, Book, History
+from proxy.history import Book, History
+from proxy.server import TICK_S
 kept = History(Book(Path(sys.argv[1]), rows=1000, days=1))
 for number in range(200):
     line = {"id": f"{number:018}", "ingress": "nginx", "outcome": "upgraded", "call_sid": None}
     kept.add_event("handshake", time.time(), line, {})
 print("handed over", flush=True)
 while True:
-    time.sleep(BATCH_S)
+    time.sleep(TICK_S)
     kept.flush()
 """
 

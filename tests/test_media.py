@@ -433,7 +433,7 @@ def test_nothing_that_a_peer_says_is_an_error(messages: list[bytes]) -> None:
     reader = begun()
     for message in messages:
         reader.decide(message)
-        reader.receive_text("client", message, 1.0)
-        reader.receive_text("server", message, 1.0)
+        reader.receive_from_client(message, 1.0)
+        reader.receive_from_server(message, 1.0)
     assert reader.media_frames["client"] == reader.media_frames["server"] <= len(messages)
     assert reader.jitter_s >= 0
