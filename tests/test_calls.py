@@ -1,0 +1,524 @@
+"""Calls: who may call, whose a stream is, and that no call ever blocks the next one."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from gateway.calls import (
+    CALLERS_LIMIT,
+    DIALLING_S,
+    ENDED_LIMIT,
+    ENDED_S,
+    FINAL_STATUSES,
+    OVERTIME_S,
+    PLAN_S,
+    SAYING_S,
+    TOKEN_S,
+    WELL_ENDED,
+    Call,
+    CallLimits,
+    CallRefusal,
+    Calls,
+    DialError,
+    Plan,
+    Policy,
+    StreamRefusal,
+    is_e164,
+)
+
+CONVERSE = Plan("conversation", "Hello.")
+NOTIFY = Plan("notify", "Your table is ready.")
+ALICE, BOB = "+15550100001", "+15550100002"
+
+
+def make_calls(policy: Policy = "open", allow: tuple[str, ...] = (), **limits: Any) -> Calls:
+    numbers: Iterator[int] = count(1)
+    return Calls(CallLimits(**limits), policy, allow, make_token=lambda: f"token-{next(numbers)}")
+
+
+def admit(calls: Calls, call_sid: str = "CA1", now: float = 0, *, caller: str = ALICE) -> Call:
+    call = calls.admit(call_sid, "inbound", caller, CONVERSE, now)
+    assert isinstance(call, Call)
+    return call
+
+
+def refusal(calls: Calls, call_sid: str, now: float = 0, *, caller: str = ALICE) -> str:
+    refused = calls.admit(call_sid, "inbound", caller, CONVERSE, now)
+    assert isinstance(refused, CallRefusal)
+    return refused.reason
+
+
+def stream_refusal(calls: Calls, call_sid: str, token: str, now: float = 0) -> str:
+    refused = calls.open_stream(call_sid, token, now)
+    assert isinstance(refused, StreamRefusal)
+    return refused.reason
+
+
+def phase_of(call: Call) -> str:
+    return call.phase
+
+
+def streaming(calls: Calls, call_sid: str = "CA1", now: float = 0) -> Call:
+    call = admit(calls, call_sid, now)
+    assert calls.open_stream(call_sid, calls.advertise(call, now), now) is call
+    return call
+
+
+# Who may call
+
+
+def test_an_open_gateway_admits_everyone() -> None:
+    calls = make_calls()
+    call = admit(calls, caller="anonymous")
+    assert (call.direction, call.other, call.plan) == ("inbound", "anonymous", CONVERSE)
+    assert calls.get("CA1") is call
+
+
+def test_a_closed_gateway_admits_nobody() -> None:
+    assert refusal(make_calls("off"), "CA1") == "inbound_off"
+
+
+@pytest.mark.parametrize("caller", [BOB, "15550100001", f"{ALICE}0", ALICE[:-1], "anonymous", ""])
+def test_an_allow_list_admits_exactly_its_numbers(caller: str) -> None:
+    calls = make_calls("allow_list", (ALICE,))
+    assert refusal(calls, "CA1", caller=caller) == "not_allowed"
+    assert admit(calls, "CA2", caller=ALICE).other == ALICE
+
+
+@pytest.mark.parametrize("policy", ["off", "allow_list"])
+def test_the_policy_for_inbound_calls_is_not_asked_about_outbound_ones(policy: Policy) -> None:
+    calls = make_calls(policy)
+    assert isinstance(calls.admit("CA1", "outbound", BOB, CONVERSE, 0), Call)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ALICE, True),
+        ("+4930123456", True),
+        ("+123456789012345", True),
+        ("+1234567890123456", False),
+        ("+05550100001", False),
+        ("15550100001", False),
+        ("+1 555 010 0001", False),
+        ("+1", False),
+        ("+12\n", False),
+        ("+1\u09e8345678", False),
+        ("client:alice", False),
+    ],
+)
+def test_numbers_are_recognised_as_e164(text: str, expected: bool) -> None:
+    assert is_e164(text) is expected
+
+
+# Limits
+
+
+def test_the_line_is_busy_when_all_places_are_taken_and_free_when_one_is_given_back() -> None:
+    calls = make_calls(calls=2)
+    admit(calls, "CA1")
+    admit(calls, "CA2")
+    assert refusal(calls, "CA3") == "all_lines_busy"
+    calls.end("CA1", "done", 1)
+    admit(calls, "CA3", 1)
+
+
+def test_outbound_calls_take_places_from_the_moment_they_are_planned() -> None:
+    calls = make_calls(calls=1)
+    plan_id = calls.plan(NOTIFY, BOB, 0)
+    assert calls.places_taken == 1
+    assert refusal(calls, "CA1") == "all_lines_busy"
+    assert calls.plan(NOTIFY, BOB, 0) == CallRefusal("all_lines_busy")
+    assert isinstance(plan_id, str)
+    calls.forget_plan(plan_id)
+    assert calls.places_taken == 0
+
+
+def test_a_place_is_taken_once_though_the_call_is_planned_and_dialled_and_fetched() -> None:
+    calls = make_calls(calls=1)
+    plan_id = planned(calls)
+    calls.dialled(plan_id, "CA1", 1)
+    calls.admit_planned(plan_id, "CA1", 2)
+    assert calls.places_taken == 1
+
+
+def test_a_text_that_twilio_says_takes_no_place() -> None:
+    calls = make_calls(calls=1)
+    calls.say(admit(calls), 0)
+    assert calls.places_taken == 0
+
+
+def test_one_caller_cannot_call_again_and_again() -> None:
+    calls = make_calls(calls_per_caller_per_minute=2)
+    admit(calls, "CA1", 0)
+    admit(calls, "CA2", 30)
+    assert refusal(calls, "CA3", 59.9) == "caller_too_often"
+    admit(calls, "CA4", 59.9, caller=BOB)
+    admit(calls, "CA5", 60)
+    assert refusal(calls, "CA6", 89) == "caller_too_often"
+
+
+def test_a_refused_attempt_does_not_prolong_the_wait() -> None:
+    calls = make_calls(calls_per_caller_per_minute=1)
+    admit(calls, "CA1", 0)
+    assert refusal(calls, "CA2", 50) == "caller_too_often"
+    admit(calls, "CA3", 60)
+
+
+def test_callers_are_remembered_in_a_bounded_number() -> None:
+    calls = make_calls(calls_per_caller_per_minute=1)
+    for number in range(CALLERS_LIMIT + 1):
+        admit(calls, f"CA{number}", caller=str(number))
+        calls.end(f"CA{number}", "done", 0)
+    assert refusal(calls, "CA", caller=str(CALLERS_LIMIT)) == "caller_too_often"
+    admit(calls, "CAX", caller="0")  # the one that was forgotten
+
+
+def test_a_webhook_that_comes_twice_is_one_call() -> None:
+    calls = make_calls(calls=1, calls_per_caller_per_minute=1)
+    assert admit(calls, "CA1", 0) is admit(calls, "CA1", 1)
+    assert calls.places_taken == 1
+
+
+def test_sockets_that_do_not_say_whose_they_are_are_limited() -> None:
+    calls = make_calls(pending_streams=1)
+    assert calls.take_pending() is None
+    assert calls.take_pending() == StreamRefusal("too_many_pending")
+    calls.release_pending()
+    assert calls.take_pending() is None
+
+
+# Tokens of streams
+
+
+def test_a_stream_opens_with_the_token_of_its_call() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    token = calls.advertise(call, 0)
+    assert phase_of(call) == "waiting"
+    assert calls.open_stream("CA1", token, TOKEN_S - 0.1) is call
+    assert phase_of(call) == "streaming"
+
+
+def test_each_wrong_stream_is_told_from_the_others() -> None:
+    calls = make_calls()
+    token = calls.advertise(admit(calls), 0)
+    others = calls.advertise(admit(calls, "CA2"), 0)
+    assert stream_refusal(calls, "CA3", token) == "unknown_call"
+    assert stream_refusal(calls, "CA1", "") == "no_token"
+    assert stream_refusal(calls, "CA1", "guess") == "wrong_token"
+    assert stream_refusal(calls, "CA1", "tökén\udcff") == "wrong_token"
+    assert stream_refusal(calls, "CA1", others) == "wrong_token"
+    assert stream_refusal(calls, "CA1", token, TOKEN_S) == "expired_token"
+    calls.open_stream("CA1", token, 1)
+    assert stream_refusal(calls, "CA1", token, 2) == "used_token"
+
+
+def test_wrong_guesses_do_not_cost_the_call_its_token() -> None:
+    calls = make_calls()
+    token = calls.advertise(admit(calls), 0)
+    for guess in ("a", "b", "c"):
+        stream_refusal(calls, "CA1", guess)
+    assert isinstance(calls.open_stream("CA1", token, 0), Call)
+
+
+def test_a_call_without_a_stream_has_no_token_that_fits() -> None:
+    calls = make_calls()
+    admit(calls)
+    assert stream_refusal(calls, "CA1", "") == "no_token"
+    assert stream_refusal(calls, "CA1", "x") == "wrong_token"
+
+
+def test_a_stream_that_comes_after_its_call_ended_is_refused() -> None:
+    calls = make_calls()
+    token = calls.advertise(admit(calls), 0)
+    calls.status_changed("CA1", "completed", 1)
+    assert stream_refusal(calls, "CA1", token, 2) == "call_ended"
+
+
+def test_twiml_fetched_twice_promises_the_same_unused_token_for_longer() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    token = calls.advertise(call, 0)
+    assert calls.advertise(call, 50) == token
+    assert isinstance(calls.open_stream("CA1", token, 100), Call)
+    assert calls.advertise(call, 101) != token
+
+
+def test_an_expired_token_is_not_given_again() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    token = calls.advertise(call, 0)
+    assert calls.advertise(call, TOKEN_S) != token
+    assert stream_refusal(calls, "CA1", token, TOKEN_S) == "wrong_token"
+
+
+def test_tokens_are_random_and_never_shown() -> None:
+    calls = Calls()
+    tokens = {
+        calls.advertise(call, 0)
+        for number in range(20)
+        if isinstance(call := calls.admit(f"CA{number}", "inbound", str(number), CONVERSE, 0), Call)
+    }
+    assert len(tokens) == 20
+    assert all(len(token) >= 22 for token in tokens)  # 128 bits in base64
+    assert not any(token in repr(calls.get(f"CA{n}")) for token in tokens for n in range(20))
+
+
+# Outbound
+
+
+def planned(calls: Calls, plan: Plan = NOTIFY, now: float = 0) -> str:
+    plan_id = calls.plan(plan, BOB, now)
+    assert isinstance(plan_id, str)
+    return plan_id
+
+
+def test_an_outbound_call_is_told_what_it_is_for() -> None:
+    calls = make_calls()
+    plan_id = planned(calls)
+    dialled = calls.dialled(plan_id, "CA1", 1)
+    assert dialled is not None
+    assert (dialled.phase, dialled.direction, dialled.other) == ("dialling", "outbound", BOB)
+    assert calls.admit_planned(plan_id, "CA1", 2) is dialled
+    assert dialled.plan == NOTIFY
+
+
+def test_the_webhook_may_come_before_twilio_has_answered_the_create() -> None:
+    calls = make_calls()
+    plan_id = planned(calls)
+    call = calls.admit_planned(plan_id, "CA1", 1)
+    assert call is calls.dialled(plan_id, "CA1", 2)
+
+
+def test_so_may_the_first_status() -> None:
+    calls = make_calls()
+    plan_id = planned(calls)
+    calls.status_changed("CA1", "ringing", 1, plan_id)
+    call = calls.dialled(plan_id, "CA1", 2)
+    assert call is not None
+    assert call.status == "ringing"
+
+
+def test_a_plan_is_good_for_one_call_only() -> None:
+    calls = make_calls()
+    plan_id = planned(calls)
+    calls.dialled(plan_id, "CA1", 0)
+    assert calls.admit_planned(plan_id, "CA2", 1) == CallRefusal("plan_of_another_call")
+    assert calls.dialled(plan_id, "CA2", 1) is None
+    assert calls.status_changed("CA2", "completed", 1, plan_id) is None
+    assert calls.admit_planned("guess", "CA3", 1) == CallRefusal("unknown_plan")
+
+
+def test_a_plan_outlives_its_place_and_is_forgotten_in_the_end() -> None:
+    calls = make_calls(calls=1)
+    plan_id = planned(calls)
+    calls.sweep(DIALLING_S)
+    assert calls.places_taken == 0
+    assert isinstance(calls.admit_planned(plan_id, "CA1", DIALLING_S), Call)
+    calls.sweep(PLAN_S)
+    assert calls.admit_planned(plan_id, "CA1", PLAN_S) == CallRefusal("unknown_plan")
+
+
+def test_a_call_that_was_given_up_is_taken_up_again_if_there_is_room() -> None:
+    calls = make_calls(calls=1)
+    plan_id = planned(calls)
+    calls.dialled(plan_id, "CA1", 0)
+    assert [call.ending for call in calls.sweep(DIALLING_S)] == ["stale"]
+    admit(calls, "CA2", DIALLING_S)
+    assert calls.admit_planned(plan_id, "CA1", DIALLING_S) == CallRefusal("all_lines_busy")
+    calls.end("CA2", "done", DIALLING_S)
+    call = calls.admit_planned(plan_id, "CA1", DIALLING_S + 1)
+    assert isinstance(call, Call)
+    assert (call.ending, call.plan) == (None, NOTIFY)
+
+
+# How calls end
+
+
+@pytest.mark.parametrize(("status", "ending"), FINAL_STATUSES.items())
+def test_a_final_status_ends_the_call_and_frees_its_place(status: str, ending: str) -> None:
+    calls = make_calls()
+    admit(calls)
+    ended = calls.status_changed("CA1", status, 7)
+    assert ended is not None
+    assert (ended.ending, ended.phase, ended.duration_s(99)) == (ending, "ended", 7)
+    assert calls.places_taken == 0
+
+
+@pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
+def test_another_status_is_news_and_no_end(status: str) -> None:
+    calls = make_calls()
+    call = admit(calls)
+    assert calls.status_changed("CA1", status, 7) is None
+    assert (call.status, call.ending, call.duration_s(9)) == (status, None, 9)
+
+
+def test_a_status_that_was_overtaken_by_the_last_one_is_no_news() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    calls.status_changed("CA1", "completed", 1)
+    assert calls.status_changed("CA1", "ringing", 2) is None
+    assert calls.status_changed("CA1", "completed", 2) is None
+    assert call.status == "completed"
+
+
+def test_a_status_that_twilio_does_not_have_is_no_news() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    assert calls.status_changed("CA1", "exploded", 1) is None
+    assert call.status == ""
+    assert calls.status_changed("CA9", "completed", 1) is None
+
+
+def test_a_running_stream_tells_its_own_ending_though_twilio_was_faster() -> None:
+    calls = make_calls(calls=1)
+    call = streaming(calls)
+    assert calls.status_changed("CA1", "completed", 5) is None
+    assert (call.phase, call.is_over) == ("streaming", True)
+    assert calls.places_taken == 0
+    assert calls.end("CA1", "caller_hung_up", 5.1) is call
+
+
+def test_an_ending_is_told_once() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    assert calls.end("CA1", "done", 1) is call
+    assert calls.end("CA1", "stale", 2) is None
+    assert calls.end("CA2", "done", 2) is None
+    assert call.ending == "done"
+
+
+def test_the_status_of_a_call_that_ended_for_us_is_followed_to_the_end() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    calls.end("CA1", "said", 1)
+    assert calls.status_changed("CA1", "completed", 9) is None
+    assert (call.status, call.ending) == ("completed", "said")
+
+
+@pytest.mark.parametrize("ending", sorted(WELL_ENDED))
+def test_some_endings_need_no_apology(ending: Any) -> None:
+    calls = make_calls()
+    admit(calls)
+    ended = calls.end("CA1", ending, 1)
+    assert ended is not None
+    assert ended.went_well
+
+
+def test_a_stream_that_failed_needs_one_whatever_else_is_known() -> None:
+    calls = make_calls()
+    call = streaming(calls)
+    calls.stream_failed("CA1", "31903")
+    calls.end("CA1", "caller_hung_up", 1)
+    assert not call.went_well
+
+
+def test_an_error_reported_after_a_good_ending_changes_nothing() -> None:
+    """Twilio reports 31921 when a server closes its stream, which is how a call ends here."""
+    calls = make_calls()
+    call = streaming(calls)
+    calls.end("CA1", "done", 1)
+    calls.stream_failed("CA1", "31921")
+    calls.stream_failed("CA2", "31921")
+    assert call.went_well
+
+
+def test_a_running_call_did_not_go_well_yet() -> None:
+    assert not admit(make_calls()).went_well
+
+
+def test_a_second_stream_of_a_call_begins_without_the_error_of_the_first() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    calls.advertise(call, 0)
+    calls.stream_failed("CA1", "31920")
+    calls.open_stream("CA1", calls.advertise(call, 1), 1)
+    calls.end("CA1", "done", 2)
+    assert call.went_well
+
+
+# Nothing lasts for ever
+
+
+def test_a_second_call_works_as_the_first_did() -> None:
+    calls = make_calls(calls=1)
+    for number, ending in enumerate(("done", "stream_failed", "caller_hung_up", "drained")):
+        call = streaming(calls, f"CA{number}", number)
+        assert calls.end(call.call_sid, ending, number + 0.5) is call  # type: ignore[arg-type]
+    streaming(calls, "CA9", 9)
+
+
+def test_the_same_call_may_come_back_after_its_end() -> None:
+    """A TwiML elsewhere may redirect a call here twice; it is a new conversation each time."""
+    calls = make_calls()
+    first = streaming(calls)
+    calls.end("CA1", "done", 1)
+    second = streaming(calls, now=2)
+    assert second is not first
+    assert calls.get("CA1") is second
+
+
+def test_a_stream_that_never_came_frees_its_place() -> None:
+    calls = make_calls(calls=1)
+    calls.advertise(admit(calls), 0)
+    assert calls.sweep(TOKEN_S - 0.1) == []
+    assert [call.ending for call in calls.sweep(TOKEN_S)] == ["stream_never_came"]
+    admit(calls, "CA2", TOKEN_S)
+
+
+def test_a_call_that_nobody_answers_frees_its_place_unless_it_is_heard_of() -> None:
+    calls = make_calls(calls=1)
+    calls.dialled(planned(calls), "CA1", 0)
+    calls.status_changed("CA1", "ringing", 100)
+    assert calls.sweep(DIALLING_S) == []
+    assert [call.ending for call in calls.sweep(100 + DIALLING_S)] == ["stale"]
+
+
+def test_a_stream_may_last_as_long_as_the_limit_allows_and_a_little_longer() -> None:
+    calls = make_calls(call_seconds=300)
+    streaming(calls)
+    assert calls.sweep(300 + OVERTIME_S - 1) == []
+    assert [call.ending for call in calls.sweep(300 + OVERTIME_S)] == ["stale"]
+
+
+def test_a_stream_whose_call_ended_is_not_waited_for() -> None:
+    calls = make_calls(call_seconds=3600)
+    streaming(calls)
+    calls.status_changed("CA1", "completed", 10)
+    assert calls.sweep(10 + OVERTIME_S - 1) == []
+    assert [call.ending for call in calls.sweep(10 + OVERTIME_S)] == ["stale"]
+
+
+def test_a_text_that_was_said_without_a_word_from_twilio_counts_as_said() -> None:
+    calls = make_calls()
+    calls.say(admit(calls), 0)
+    assert calls.sweep(SAYING_S - 1) == []
+    assert [call.ending for call in calls.sweep(SAYING_S)] == ["said"]
+
+
+def test_ended_calls_are_remembered_for_a_while_and_then_forgotten() -> None:
+    calls = make_calls()
+    call = admit(calls)
+    calls.end("CA1", "done", 10)
+    calls.sweep(10 + ENDED_S - 1)
+    assert calls.get("CA1") is call
+    calls.sweep(10 + ENDED_S)
+    assert calls.get("CA1") is None
+
+
+def test_ended_calls_are_remembered_in_a_bounded_number() -> None:
+    calls = make_calls()
+    for number in range(ENDED_LIMIT + 1):
+        admit(calls, f"CA{number}", number, caller=str(number))
+        calls.end(f"CA{number}", "done", 0)
+    assert calls.get("CA0") is None
+    assert calls.get("CA1") is not None
+
+
+def test_a_failure_to_dial_says_what_and_what_to_do() -> None:
+    error = DialError("Twilio refused: 21219", "verify the number", status=400)
+    assert (str(error), error.status) == ("Twilio refused: 21219 (verify the number)", 400)
+    assert str(DialError("no")) == "no"
