@@ -4,9 +4,12 @@ Audio is mu-law at 8 kHz everywhere between a provider and a stream. A provider 
 at once; what belongs to one call is in the objects that it hands out.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
+
+T = TypeVar("T")
 
 Reason = Literal[
     "unauthorized",  # 401, 403: the key is wrong or missing
@@ -32,6 +35,16 @@ class ProviderError(Exception):
         self.provider = provider
         self.reason = reason
         self.status = status
+
+
+@asynccontextmanager
+async def closing(pieces: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Stop the work behind an iterator that may not be read to its end."""
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 @dataclass(frozen=True, slots=True)
