@@ -5,12 +5,19 @@ Twilio, sends connected, start, media, dtmf, mark, stop; the server sends media,
 Twenty milliseconds of speech are one message of 160 mu-law bytes, so `media` is the hot path and
 is not parsed as JSON where it is spelled as usual: its numbers are taken from their places, its
 audio is measured by its length.
+
+Reading can be sampled or switched off. The numbers of a stream are told only where all of it was
+read: a gap in the numbering, a hole in the audio and a mark's echo show only to whoever saw what
+came before. So what is sampled is streams, not messages.
 """
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
-MESSAGE_LIMIT = 65536  # what Twilio and its peers accept as one message
+MESSAGE_LIMIT = 65536  # what Twilio's peers accept as one message
+# Twilio itself takes audio in any amount, and some gateways send a whole answer as one message.
+SERVER_MESSAGE_LIMIT = 1 << 19
 BYTES_PER_SECOND = 8000  # audio/x-mulaw, 8 kHz, one channel
 FRAME_S = 0.02
 # Playout that ran dry for longer than this is a pause between utterances, not a hole in one.
@@ -23,6 +30,27 @@ _JITTER_GAIN = 1 / 16
 # How Twilio's media messages begin, and those of most gateways (some libraries add a space).
 _TWILIO_MEDIA = b'{"event":"media","sequenceNumber":"'
 _GATEWAY_MEDIA = (b'{"event":"media","streamSid":"', b'{"event": "media", "streamSid": "')
+
+Read = Literal["every", "sampled", "off"]
+# How one stream is read. Of sampled streams one is "sampled", and the others are "skipped".
+MediaRead = Literal["every", "sampled", "skipped", "off"]
+MEDIA_READS: tuple[str, ...] = get_args(MediaRead)
+
+
+class Sampling:
+    """Which Twilio streams are read: the first one and, of "sampled", one of `every` after it."""
+
+    def __init__(self, read: Read = "every", every: int = 1) -> None:
+        self._read, self._every = read, every
+        self._streams = 0
+
+    def take(self) -> MediaRead:
+        """How the next stream is read."""
+        if self._read != "sampled":
+            return self._read
+        is_chosen = self._streams % self._every == 0
+        self._streams += 1
+        return "sampled" if is_chosen else "skipped"
 
 
 class MediaReader:
@@ -37,7 +65,10 @@ class MediaReader:
         "call_sid",
         "is_twilio",
         "jitter_s",
+        "marks",
         "media_frames",
+        "others",
+        "read",
         "sequence_gaps",
         "stream_sid",
         "underruns",
@@ -45,12 +76,15 @@ class MediaReader:
 
     def __init__(self) -> None:
         self.is_twilio: bool | None = None
+        self.read: MediaRead = "every"
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
         self.media_frames = {"client": 0, "server": 0}
+        self.others = {"client": 0, "server": 0}  # messages that were not media
         self.sequence_gaps = 0  # messages of Twilio's numbering that did not arrive in order
         self.jitter_s = 0.0  # of the client's media against its own timestamps
         self.underruns = 0  # times that the server's audio ran dry within an utterance
+        self.marks = {"sent": 0, "echoed": 0}
         self._next_sequence: int | None = None
         self._transit: float | None = None
         self._playout_end = 0.0  # when what Twilio has buffered will have been played
@@ -71,6 +105,48 @@ class MediaReader:
         event = message.get("event")
         self.is_twilio = event == "connected" or (event == "start" and "start" in message)
         return self.is_twilio
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all messages of this stream are read, and its numbers mean something."""
+        return self.read in ("every", "sampled")
+
+    def receive_names(self, payload: bytes) -> bool:
+        """Take the call's names from `start`, all that is read of a stream that is passed over.
+
+        True once nothing more is to be learned: only `connected` may stand before it.
+        """
+        message = _parse(payload)
+        self._receive_start(message)
+        return message.get("event") != "connected"
+
+    def line(self, texts: Mapping[str, int | None]) -> dict[str, Any]:
+        """The fields of a session's log line; None for what was not read.
+
+        `texts` are the text messages that each sender has sent, None where nobody knows. One that
+        was too long, in fragments or compressed was passed over, and no number is right without.
+        """
+        unread = {
+            sender: count and max(count - self.media_frames[sender] - self.others[sender], 0)
+            for sender, count in texts.items()
+        }
+        numbers: dict[str, Any] = {
+            "media_frames": dict(self.media_frames),
+            "sequence_gaps": self.sequence_gaps,
+            "jitter_ms": round(self.jitter_s * 1000, 3),
+            "underruns": self.underruns,
+            "marks": dict(self.marks),
+            "marks_unanswered": self.marks_unanswered,
+        }
+        if not self.is_read or any(count != 0 for count in unread.values()):
+            numbers = dict.fromkeys(numbers)
+        return {
+            "stream_sid": self.stream_sid,
+            "call_sid": self.call_sid,
+            "media_read": self.read,
+            "messages_unread": unread if self.is_read else None,
+            **numbers,
+        }
 
     def receive_from_client(self, payload: bytes, now: float) -> None:
         """Read one message of Twilio's."""
@@ -98,12 +174,12 @@ class MediaReader:
                 media = content.get("media")
                 timestamp_ms = _number(media.get("timestamp")) if isinstance(media, dict) else None
                 self._receive_client_media(timestamp_ms, now)
-            case {"event": "start", "start": {"callSid": str(call_sid)}, **rest}:
-                self.call_sid = _shown_name(call_sid)
-                stream_sid = rest.get("streamSid")
-                self.stream_sid = _shown_name(stream_sid) if isinstance(stream_sid, str) else None
+                return
+            case {"event": "start"}:
+                self._receive_start(message)
             case {"event": "mark", "mark": {"name": str(name)}}:
                 self._receive_echoed_mark(_shown_name(name))
+        self.others["client"] += 1
 
     def receive_from_server(self, payload: bytes, now: float) -> None:
         """Read one message of the gateway's."""
@@ -117,13 +193,23 @@ class MediaReader:
         match _parse(payload):
             case {"event": "media", "media": {"payload": str(encoded)}}:
                 self._receive_server_media(len(encoded.rstrip("=")), now)
+                return
             case {"event": "media"}:
                 self.media_frames["server"] += 1
+                return
             case {"event": "mark", "mark": {"name": str(name)}}:
                 self._receive_sent_mark(_shown_name(name))
             case {"event": "clear"}:
                 self._playout_end = now
                 self._utterance_open = False
+        self.others["server"] += 1
+
+    def _receive_start(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"event": "start", "start": {"callSid": str(call_sid)}, **rest}:
+                self.call_sid = _shown_name(call_sid)
+                stream_sid = rest.get("streamSid")
+                self.stream_sid = _shown_name(stream_sid) if isinstance(stream_sid, str) else None
 
     def _receive_sequence(self, number: int) -> None:
         if number != self._next_sequence and self._next_sequence is not None:
@@ -151,11 +237,13 @@ class MediaReader:
 
     def _receive_sent_mark(self, name: str) -> None:
         self._utterance_open = False  # a mark stands behind the last word
+        self.marks["sent"] += 1
         if len(self._marks) < MARKS_LIMIT:
             self._marks[name] = self._marks.get(name, 0) + 1
 
     def _receive_echoed_mark(self, name: str) -> None:
         if name in self._marks:
+            self.marks["echoed"] += 1
             self._marks[name] -= 1
             if not self._marks[name]:
                 del self._marks[name]

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from proxy.exchange import Exchange
 from proxy.frames import GAP_BOUNDS, OPCODES, SIZE_BOUNDS, FrameReader
+from proxy.media import MEDIA_READS
 from proxy.relay import RELAY_BOUNDS, Relay
 from proxy.session import SENDERS, Session
 
@@ -40,6 +41,9 @@ class FrameTotals:
         self.sizes = [0] * (len(SIZE_BOUNDS) + 1)
         self.gaps = {sender: [0] * (len(GAP_BOUNDS) + 1) for sender in SENDERS}
         self.gap_seconds = dict.fromkeys(SENDERS, 0.0)
+        self.streams: Tally[str] = Tally()  # Twilio's, by how their messages are read
+        self.media_frames: Tally[str] = Tally()
+        self.marks: Tally[str] = Tally()
         self.sequence_gaps = 0
         self.underruns = 0
 
@@ -49,6 +53,8 @@ class FrameTotals:
         twin.sizes = list(self.sizes)
         twin.gaps = {sender: list(counts) for sender, counts in self.gaps.items()}
         twin.gap_seconds = dict(self.gap_seconds)
+        twin.streams, twin.marks = self.streams.copy(), self.marks.copy()
+        twin.media_frames = self.media_frames.copy()
         twin.sequence_gaps, twin.underruns = self.sequence_gaps, self.underruns
         return twin
 
@@ -64,8 +70,13 @@ class FrameTotals:
             self.gaps[sender] = [a + b for a, b in gaps]
             # The gaps of one sender add up to the time from the 101 until it was last heard.
             self.gap_seconds[sender] += reader.last - session.started_at - reader.within_frames
-        self.sequence_gaps += session.media.sequence_gaps
-        self.underruns += session.media.underruns
+        media = session.media
+        if media.is_twilio:
+            self.streams[media.read] += 1
+            self.media_frames.update(media.media_frames)
+            self.marks.update(media.marks)
+            self.sequence_gaps += media.sequence_gaps
+            self.underruns += media.underruns
 
 
 class Metrics(Collector):
@@ -156,7 +167,7 @@ class Metrics(Collector):
         code = self._code_label(first.code) if first else "none"
         self.closes.labels(first.sender if first else "none", code, session.ending).inc()
         self.session_seconds.observe((session.ended_at or 0) - session.started_at)
-        if session.media.is_twilio:
+        if session.media.is_twilio and session.media.is_read:
             self.media_jitter.observe(session.media.jitter_s)
 
     def collect(self) -> Iterator[Metric]:
@@ -196,6 +207,24 @@ class Metrics(Collector):
         )
         relay.add_metric([], *_buckets(RELAY_BOUNDS, self._relay.times), self._relay.times_sum)
         yield relay
+        yield _counter(
+            "hopscope_twilio_streams",
+            "Twilio streams by how their messages are read; the others count those that are.",
+            ["media_read"],
+            (([read], totals.streams[read]) for read in MEDIA_READS),
+        )
+        yield _counter(
+            "hopscope_twilio_media_frames",
+            "Media messages by the end that sent them.",
+            ["sender"],
+            (([sender], totals.media_frames[sender]) for sender in SENDERS),
+        )
+        yield _counter(
+            "hopscope_twilio_marks",
+            "Marks that gateways sent, and those of them that Twilio echoed.",
+            ["state"],
+            (([state], totals.marks[state]) for state in ("sent", "echoed")),
+        )
         yield _counter(
             "hopscope_twilio_sequence_gaps",
             "Messages of a Twilio stream that were not the next of its numbering.",

@@ -234,7 +234,7 @@ def _session(session: Row) -> Group:
         cells = [f"{count} ({size} B)" for count, size in zip(counts, sizes, strict=True)]
         table.add_row(f"{opcode} frames", *cells)
     for name, unit in (("longest_silence_s", "s"), ("media_frames", "")):
-        if name in session:
+        if session.get(name) is not None:
             values = (f"{session[name][sender]} {unit}".rstrip() for sender in SENDERS)
             table.add_row(name.removesuffix("_s").replace("_", " "), *values)
     lines = [Text(f"session: {_session_words(session)}", "bold")]
@@ -248,11 +248,23 @@ def _session(session: Row) -> Group:
     if session.get("call_sid"):
         lines.append(Text(f"call {session['call_sid']}"))
         lines.append(Text(f"stream {session['stream_sid']}"))
-    told = ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered")
-    if told[0] in session:
-        words = ", ".join(f"{name.replace('_', ' ')} {session[name]}" for name in told)
-        lines.append(Text(words))
+    if "media_read" in session:
+        lines.append(Text(_media_words(session)))
     return Group(*lines, table)
+
+
+def _media_words(session: Row) -> str:
+    told = ("sequence_gaps", "jitter_ms", "underruns", "marks_unanswered")
+    if session[told[0]] is not None:
+        return ", ".join(f"{name.replace('_', ' ')} {session[name]}" for name in told)
+    if session["messages_unread"] is None:
+        return f"its messages were not read ([media] read: {session['media_read']})"
+    unread = session["messages_unread"]
+    counts = (
+        f"{'?' if unread[sender] is None else unread[sender]} of the {sender}'s"
+        for sender in SENDERS
+    )
+    return f"messages that could not be read: {', '.join(counts)}"
 
 
 def _section(title: str, values: Row) -> Text:

@@ -56,6 +56,7 @@ class Sidecar:
         self.telemetry = Telemetry(self.metrics, history, log)
         self.probes = Probes()
         self.advertised = AdvertisedStreams()
+        self.sampling = settings.media.sampling()
         self.occupancy = Occupancy()
         self.echo: Upstream | None = None
         self.is_draining = False
@@ -85,12 +86,13 @@ class Sidecar:
         return address
 
     def reload(self, settings: Settings) -> None:
-        """Take new routes and limits; running sessions and the listening address stay."""
+        """Take new settings; running sessions and the listening address stay as they are."""
         kept = {"listen": self.settings.listen, "admin": self.settings.admin}
         changed = [name for name, value in kept.items() if getattr(settings, name) != value]
         self.settings = settings.model_copy(update=kept)
         self.routes = settings.routes()
         self.relay.set_limits(settings.limits)
+        self.sampling = settings.media.sampling()
         self.telemetry.say(
             "reloaded",
             routes=[f"{route.name} -> {route.upstream}" for route in self.routes],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.frames import OPCODES, TEXT, CloseSeen, FrameReader, Seen, WentBlind
-from proxy.media import MESSAGE_LIMIT, MediaReader
+from proxy.media import MESSAGE_LIMIT, SERVER_MESSAGE_LIMIT, MediaReader, Sampling
 
 Sender = Literal["client", "server"]
 Ending = Literal["close_handshake", "eof_without_close", "reset", "timeout", "drain"]
@@ -40,11 +40,19 @@ class Session:
         "media",
         "readers",
         "route",
+        "sampling",
         "started_at",
     )
 
     def __init__(
-        self, session_id: str, route: str, ingress: str, now: float, *, is_websocket: bool = True
+        self,
+        session_id: str,
+        route: str,
+        ingress: str,
+        now: float,
+        *,
+        is_websocket: bool = True,
+        sampling: Sampling | None = None,
     ) -> None:
         self.id = session_id
         self.route = route
@@ -55,6 +63,7 @@ class Session:
             "server": FrameReader(now, is_client=False),
         }
         self.media = MediaReader()
+        self.sampling = sampling or Sampling()  # asked once, if this is a Twilio stream
         self.closes: list[Close] = []  # the first of each sender, in the order they were seen
         self.blind: list[tuple[Sender, WentBlind]] = []
         self.eof_from: list[Sender] = []
@@ -114,15 +123,26 @@ class Session:
     def _receive_first_text(self, payload: bytes, now: float) -> None:
         """The client's first message decides whether messages are worth reading at all."""
         client, server = self.readers["client"], self.readers["server"]
-        if self.media.decide(payload):
+        if not self.media.decide(payload):
+            client.on_text, client.text_limit = None, 0
+            return
+        self.media.read = self.sampling.take()
+        if self.media.is_read:
             client.on_text, server.on_text = (
                 self.media.receive_from_client,
                 self.media.receive_from_server,
             )
-            server.text_limit = MESSAGE_LIMIT
-            client.on_text(payload, now)
+            server.text_limit = SERVER_MESSAGE_LIMIT
+            # What came before could not name the stream: it is none of its messages.
+            self.media.others["server"] = server.frames[TEXT]
         else:
-            client.on_text, client.text_limit = None, 0
+            client.on_text = self._receive_names
+        client.on_text(payload, now)
+
+    def _receive_names(self, payload: bytes, _now: float) -> None:
+        """Of a stream that is not read, take whose it is, and then look at its frames only."""
+        if self.media.receive_names(payload):
+            self.readers["client"].on_text, self.readers["client"].text_limit = None, 0
 
     @property
     def last_at(self) -> float:
@@ -159,16 +179,14 @@ class Session:
             "blind": {sender: self.readers[sender].blind for sender in SENDERS},
         }
         if self.media.is_twilio:
-            line |= {
-                "stream_sid": self.media.stream_sid,
-                "call_sid": self.media.call_sid,
-                "media_frames": dict(self.media.media_frames),
-                "sequence_gaps": self.media.sequence_gaps,
-                "jitter_ms": round(self.media.jitter_s * 1000, 3),
-                "underruns": self.media.underruns,
-                "marks_unanswered": self.media.marks_unanswered,
-            }
+            line |= self.media.line({sender: self._texts(sender) for sender in SENDERS})
         return line
+
+    def _texts(self, sender: Sender) -> int | None:
+        """Text messages of a sender that have come to their end; None once its reader is blind."""
+        reader = self.readers[sender]
+        is_within = bool(reader.bytes_to_boundary)
+        return None if reader.blind else max(reader.frames[TEXT] - is_within, 0)
 
     def _longest_silence(self, sender: Sender, end: float) -> float:
         reader = self.readers[sender]

@@ -5,10 +5,11 @@ allowed. Nothing is corrected silently. Every limit says what it protects.
 """
 
 import ipaddress
+import json
 import os
 import re
 import tomllib
-from difflib import get_close_matches
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -32,11 +33,20 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from proxy.http1 import TOKEN
+from proxy.media import Read, Sampling
+from proxy.refusals import Refusals, nearest
 from proxy.routes import HeaderEdits, Route, Upstream
 
 DEFAULT_FILE = Path("hopscope.toml")
-# Read from the environment alone: a secret, and the gateway's address.
-_OTHER_VARIABLES = {"HOPSCOPE_ADMIN_TOKEN", "HOPSCOPE_PUBLIC_URL"}
+# Read from the environment alone: secrets, and the gateway's address.
+_OTHER_VARIABLES = {
+    "HOPSCOPE_ADMIN_TOKEN",
+    "HOPSCOPE_AGENT_API_KEY",
+    "HOPSCOPE_CALLS_TOKEN",
+    "HOPSCOPE_PUBLIC_URL",
+}
+# The table of the voice gateway, which reads and judges it itself.
+_GATEWAY = "gateway"
 # What frames a message is not a route's to change.
 _FRAMING = {"content-length", "transfer-encoding", "trailer"}
 
@@ -222,6 +232,17 @@ class Limits(_Strict):
     stall_seconds: Seconds = 60
 
 
+class MediaSettings(_Strict):
+    """Which Twilio streams have their messages read; see proxy/media.py."""
+
+    read: Read = "every"
+    # Of "sampled": one stream of so many is read, whole.
+    sample_every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+
+    def sampling(self) -> Sampling:
+        return Sampling(self.read, self.sample_every)
+
+
 class HistorySettings(_Strict):
     enabled: bool = True
     # None: history.sqlite3 in the user's state directory.
@@ -253,6 +274,7 @@ class Settings(BaseSettings):
     ]
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
     limits: Limits = Limits()
+    media: MediaSettings = MediaSettings()
     history: HistorySettings = HistorySettings()
 
     @model_validator(mode="after")
@@ -295,6 +317,8 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
         written = tomllib.loads(chosen.read_text("utf-8")) if chosen else {}
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{chosen}: {error}") from None
+    written.pop(_GATEWAY, None)
+    given = {name: value for name, value in flags.items() if value is not None}
 
     class Sourced(Settings):
         @classmethod
@@ -310,12 +334,10 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
 
     _refuse_unknown_variables()
     try:
-        settings = Sourced(**{name: value for name, value in flags.items() if value is not None})
+        settings = Sourced(**given)
     except (ValidationError, SourceError) as error:
-        if isinstance(error, SourceError):
-            raise SettingsError(_explain_environment(error)) from None
-        lines = [_explain(item) for item in error.errors(include_url=False)]
-        raise SettingsError("\n".join(lines)) from None
+        refusals = Refusals(Settings, others=(_GATEWAY,), routes=_route_names(given, written))
+        raise SettingsError(refusals.explain(error)) from None
     if not settings.admin.is_loopback and admin_token() is None:
         raise SettingsError(
             f"admin = {str(settings.admin)!r}: set HOPSCOPE_ADMIN_TOKEN to listen beyond loopback"
@@ -332,46 +354,20 @@ def _refuse_unknown_variables() -> None:
     """The environment is full of what is not ours; what starts with HOPSCOPE_ is."""
     known = {f"HOPSCOPE_{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
     for variable in sorted(os.environ):
-        if variable.startswith("HOPSCOPE_") and variable.partition("__")[0] not in known:
-            near = get_close_matches(variable, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{variable}: there is no such setting{hint}")
+        if not variable.startswith("HOPSCOPE_") or variable.startswith("HOPSCOPE_GATEWAY_"):
+            continue
+        if variable.partition("__")[0] not in known:
+            raise SettingsError(f"{variable}: there is no such setting{nearest(variable, known)}")
 
 
-def _explain(error: Any) -> str:
-    """One refused setting as: name = value: what is allowed."""
-    path = [str(part) for part in error["loc"] if part != "[key]"]  # pydantic's mark of a wrong key
-    name = ".".join(path) or "settings"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        near = get_close_matches(path[-1], _known_names(path[:-1]), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{name}: there is no such setting{hint}"
-    if error["type"] in ("missing", "value_error") and isinstance(error["input"], dict | Settings):
-        return f"{name}: {message}"
-    # The value of a header may be a credential.
-    is_secret = path[-2:-1] == ["set"] and error["loc"][-1] != "[key]"
-    value = "[hidden]" if is_secret else repr(error["input"])
-    return f"{name} = {value}: {message}"
-
-
-def _explain_environment(error: SourceError) -> str:
-    """The source says which field it could not read; lists and tables are JSON there."""
-    found = re.search('field "([a-z_]+)"', str(error))
-    if found is None:
-        return f"environment: {error}"
-    name = f"HOPSCOPE_{found[1].upper()}"
-    value = "[hidden]" if found[1] == "route" else repr(os.environ.get(name))
-    return f"{name} = {value}: should be JSON, as all lists and tables of the environment"
-
-
-def _known_names(path: list[str]) -> list[str]:
-    model: Any = {
-        "": Settings,
-        "route": RouteSettings,
-        "limits": Limits,
-        "history": HistorySettings,
-    }.get(path[0] if path else "", Settings)
-    if path and path[-1].endswith("_headers"):
-        model = HeaderSettings
-    return list(model.model_fields)
+def _route_names(flags: dict[str, Any], written: dict[str, Any]) -> list[str | None]:
+    """What the routes that were refused are called, where they have a name at all."""
+    routes: Any = written.get("route")
+    if (variable := os.environ.get("HOPSCOPE_ROUTE")) is not None:
+        with suppress(ValueError):
+            routes = json.loads(variable)
+    routes = flags.get("route", routes)
+    if not isinstance(routes, list):
+        return []
+    names = [route.get("name") if isinstance(route, dict) else None for route in routes]
+    return [name if isinstance(name, str) else None for name in names]

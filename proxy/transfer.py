@@ -181,6 +181,7 @@ class Transfer:
             exchange.ingress,
             perf_counter(),
             is_websocket=exchange.is_handshake,
+            sampling=self._sidecar.sampling,
         )
         self.is_switched = True
         self._sidecar.begin_session(session, self._client, self._server, connection.give_place())

@@ -1,6 +1,5 @@
 """What a Twilio Media Stream's messages tell, however they are spelled."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,106 +8,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.media import MARKS_LIMIT, NAME_LIMIT, MediaReader
+from media_messages import (
+    ACCOUNT_SID,
+    CALL_SID,
+    SPELLINGS,
+    STREAM_SID,
+    Message,
+    audio,
+    begun,
+    client,
+    connected,
+    dump,
+    mark,
+    media,
+    server,
+    start,
+)
+from proxy.media import NAME_LIMIT, MediaReader, Sampling
 
 quickly = settings(derandomize=True, deadline=None, max_examples=20)
-STREAM_SID, CALL_SID, ACCOUNT_SID = (prefix + "0" * 32 for prefix in ("MZ", "CA", "AC"))
-FRAME = base64.b64encode(b"\xff" * 160).decode()  # 20 ms, and 213 slashes
-Message = dict[str, Any]
-
-
-def backwards(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {name: backwards(item) for name, item in reversed(value.items())}
-
-
-def with_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: with_numbers(item) for name, item in value.items()}
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-SPELLINGS: dict[str, Callable[[Message], str]] = {
-    "compact": lambda message: json.dumps(message, separators=(",", ":")),
-    "spaced": json.dumps,
-    "indented": lambda message: json.dumps(message, indent=2),
-    "backwards": lambda message: json.dumps(backwards(message), separators=(",", ":")),
-    "spaced backwards": lambda message: json.dumps(backwards(message)),
-    "numbers as numbers": lambda message: json.dumps(with_numbers(message)),
-    "slashes escaped": lambda message: json.dumps(message).replace("/", r"\/"),
-}
 
 
 @pytest.fixture(params=SPELLINGS.values(), ids=list(SPELLINGS))
 def spell(request: pytest.FixtureRequest) -> Callable[[Message], bytes]:
     return lambda message: str(request.param(message)).encode()
-
-
-def connected() -> Message:
-    return {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-
-
-def start(sequence: int = 1) -> Message:
-    return {
-        "event": "start",
-        "sequenceNumber": str(sequence),
-        "streamSid": STREAM_SID,
-        "start": {
-            "accountSid": ACCOUNT_SID,
-            "streamSid": STREAM_SID,
-            "callSid": CALL_SID,
-            "tracks": ["inbound"],
-            "customParameters": {"token": "made-up"},
-            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-        },
-    }
-
-
-def media(sequence: int, timestamp: int, track: str = "inbound") -> Message:
-    return {
-        "event": "media",
-        "sequenceNumber": str(sequence),
-        "streamSid": STREAM_SID,
-        "media": {
-            "track": track,
-            "chunk": str(sequence - 1),
-            "timestamp": str(timestamp),
-            "payload": FRAME,
-        },
-    }
-
-
-def client(event: str, sequence: int, **content: Any) -> Message:
-    """dtmf, mark and stop: an envelope and one object."""
-    return {
-        "event": event,
-        "sequenceNumber": str(sequence),
-        "streamSid": STREAM_SID,
-        event: content,
-    }
-
-
-def audio(payload: str = FRAME) -> Message:
-    return {"event": "media", "streamSid": STREAM_SID, "media": {"payload": payload}}
-
-
-def mark(name: str) -> Message:
-    return {"event": "mark", "streamSid": STREAM_SID, "mark": {"name": name}}
-
-
-CLEAR: Message = {"event": "clear", "streamSid": STREAM_SID}
-
-
-def dump(message: Message) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode()
-
-
-def begun(first: bytes = b'{"event":"connected"}') -> MediaReader:
-    reader = MediaReader()
-    assert reader.is_twilio is None
-    assert reader.decide(first) is True
-    return reader
 
 
 def test_a_whole_call_is_read_in_every_spelling(spell: Callable[[Message], bytes]) -> None:
@@ -136,6 +59,8 @@ def test_a_whole_call_is_read_in_every_spelling(spell: Callable[[Message], bytes
     assert reader.jitter_s == pytest.approx(first + ((4 / 64 - 1 / 64 - 0.02) - first) / 16)
     assert reader.buffered_s(1.0) == pytest.approx(0.04)
     assert (reader.underruns, reader.marks_unanswered) == (0, 1)
+    assert reader.marks == {"sent": 2, "echoed": 1}
+    assert reader.others == {"client": 5, "server": 2}
 
 
 @pytest.mark.parametrize(
@@ -238,122 +163,6 @@ def test_media_without_a_timestamp_is_counted_and_not_measured() -> None:
     assert reader.jitter_s == pytest.approx(0.02 / 16)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 159, 160, 161, 162, 4000])
-def test_audio_is_measured_by_its_length(size: int, spell: Callable[[Message], bytes]) -> None:
-    reader = begun()
-    message = audio(base64.b64encode(b"\xff" * size).decode())
-    reader.receive_from_server(spell(message), 5.0)
-    assert reader.buffered_s(5.0) == pytest.approx(size / 8000, abs=1e-9)
-    assert reader.media_frames["server"] == 1
-
-
-@pytest.mark.parametrize(
-    ("plain", "escaped"),
-    [
-        pytest.param("/", r"\/", id="PHP's slash"),
-        pytest.param("+", r"\u002B", id=".NET's plus"),
-        pytest.param("=", r"\u003d", id="Gson's padding"),
-    ],
-)
-def test_escapes_of_other_json_writers_are_not_audio(plain: str, escaped: str) -> None:
-    reader = begun()
-    payload = base64.b64encode(bytes(range(256)) + b"\xfb\xff" * 80)
-    message = dump(audio(payload.decode())).replace(plain.encode(), escaped.encode())
-    assert json.loads(message) == audio(payload.decode())
-    reader.receive_from_server(message, 5.0)
-    assert reader.buffered_s(5.0) == pytest.approx((256 + 160) / 8000, abs=1e-9)
-
-
-def test_audio_sent_faster_than_it_plays_is_buffered() -> None:
-    reader = begun()
-    for _ in range(100):
-        reader.receive_from_server(dump(audio()), 1.0)
-    assert reader.buffered_s(1.0) == pytest.approx(2.0)
-    assert reader.buffered_s(2.5) == pytest.approx(0.5)
-    assert reader.buffered_s(9.0) == 0.0
-
-
-def server(reader: MediaReader, *script: tuple[float, Message]) -> MediaReader:
-    for now, message in script:
-        reader.receive_from_server(dump(message), now)
-    return reader
-
-
-@pytest.mark.parametrize(
-    ("second_at", "underruns"),
-    [
-        pytest.param(10.01, 0, id="in time"),
-        pytest.param(10.02, 0, id="just in time"),
-        pytest.param(10.035, 0, id="within a frame"),
-        pytest.param(10.06, 1, id="40 ms dry"),
-        pytest.param(10.9, 1, id="almost a pause"),
-        pytest.param(11.1, 0, id="a pause"),
-        pytest.param(60.0, 0, id="a long pause"),
-    ],
-)
-def test_audio_that_runs_dry_within_an_utterance_is_an_underrun(
-    second_at: float, underruns: int
-) -> None:
-    assert server(begun(), (10.0, audio()), (second_at, audio())).underruns == underruns
-
-
-def test_the_first_word_is_never_late() -> None:
-    assert server(begun(), (0.5, audio())).underruns == 0
-
-
-def test_every_hole_is_counted() -> None:
-    reader = server(begun(), *((10.0 + step * 0.1, audio()) for step in range(11)))
-    assert reader.underruns == 10
-
-
-def test_a_buffer_that_lasts_over_a_late_message_does_not_run_dry() -> None:
-    ahead = [(10.0, audio())] * 20
-    assert server(begun(), *ahead, (10.39, audio()), (10.4, audio())).underruns == 0
-
-
-@pytest.mark.parametrize("end", [mark("end of sentence"), CLEAR], ids=["mark", "clear"])
-def test_what_follows_a_mark_or_a_clear_is_another_utterance(end: Message) -> None:
-    script = [(10.0, audio()), (10.0, end), (10.3, audio())]
-    assert server(begun(), *script).underruns == 0
-    assert server(begun(), *script, (10.4, audio())).underruns == 1
-
-
-def test_a_clear_empties_the_buffer_at_once() -> None:
-    reader = server(begun(), *[(10.0, audio())] * 100, (10.5, CLEAR))
-    assert reader.buffered_s(10.5) == 0.0
-    server(reader, (10.6, audio()))
-    assert reader.buffered_s(10.6) == pytest.approx(0.02)
-
-
-def test_only_the_gateway_clears() -> None:
-    reader = server(begun(), *[(10.0, audio())] * 100)
-    reader.receive_from_client(dump(CLEAR), 10.5)
-    assert reader.buffered_s(10.5) == pytest.approx(1.5)
-
-
-def test_marks_are_unanswered_until_twilio_echoes_them_by_name() -> None:
-    reader = server(begun(), (1.0, mark("a")), (1.0, mark("a")), (1.0, mark("b")))
-    assert reader.marks_unanswered == 3
-    for name, left in (("a", 2), ("never sent", 2), ("a", 1), ("a", 1), ("b", 0)):
-        reader.receive_from_client(dump(client("mark", 2, name=name)), 2.0)
-        assert reader.marks_unanswered == left
-
-
-def test_marks_that_wait_are_bounded_in_number_and_length() -> None:
-    names = [f"{number} " + "x" * NAME_LIMIT for number in range(MARKS_LIMIT + 10)]
-    reader = server(begun(), *((1.0, mark(name)) for name in names))
-    assert reader.marks_unanswered == MARKS_LIMIT
-    for name in names:
-        reader.receive_from_client(dump(client("mark", 2, name=name)), 2.0)
-    assert reader.marks_unanswered == 0
-
-
-@pytest.mark.parametrize("name", [None, 7, ["a"], {}])
-def test_a_mark_without_a_name_is_no_mark(name: object) -> None:
-    message = mark("a") | {"mark": {"name": name}}
-    assert server(begun(), (1.0, message)).marks_unanswered == 0
-
-
 def started(**content: Any) -> MediaReader:
     reader = begun()
     reader.receive_from_client(dump(start() | content), 0.0)
@@ -437,3 +246,29 @@ def test_nothing_that_a_peer_says_is_an_error(messages: list[bytes]) -> None:
         reader.receive_from_server(message, 1.0)
     assert reader.media_frames["client"] == reader.media_frames["server"] <= len(messages)
     assert reader.jitter_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("sampling", "taken"),
+    [
+        (Sampling(), ["every"] * 5),
+        (Sampling("off", 2), ["off"] * 5),
+        (Sampling("sampled", 1), ["sampled"] * 5),
+        (Sampling("sampled", 2), ["sampled", "skipped", "sampled", "skipped", "sampled"]),
+        (Sampling("sampled", 4), ["sampled", "skipped", "skipped", "skipped", "sampled"]),
+    ],
+)
+def test_of_sampled_streams_the_first_is_read_and_then_one_in_so_many(
+    sampling: Sampling, taken: list[str]
+) -> None:
+    assert [sampling.take() for _ in range(5)] == taken
+
+
+def test_the_names_of_a_stream_are_all_that_is_read_of_one_that_is_passed_over(
+    spell: Callable[[Message], bytes],
+) -> None:
+    reader = begun(spell(connected()))
+    assert reader.receive_names(spell(connected())) is False
+    assert reader.receive_names(spell(start())) is True
+    assert (reader.call_sid, reader.stream_sid) == (CALL_SID, STREAM_SID)
+    assert MediaReader().receive_names(b"hello") is True

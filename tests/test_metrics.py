@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 from proxy.exchange import Exchange
 from proxy.frames import GAP_BOUNDS, SIZE_BOUNDS
 from proxy.http1 import parse_request_head, parse_response_head
+from proxy.media import Sampling
 from proxy.metrics import CLOSE_CODES_LIMIT, Metrics
 from proxy.relay import RELAY_BOUNDS, Relay
 from proxy.session import Session
@@ -30,6 +31,9 @@ NAMES = {
     "hopscope_frame_gap_seconds_bucket": {"sender", "le"},
     "hopscope_relay_seconds_bucket": {"le"},
     "hopscope_closes_total": {"sender", "code", "ending"},
+    "hopscope_twilio_streams_total": {"media_read"},
+    "hopscope_twilio_media_frames_total": {"sender"},
+    "hopscope_twilio_marks_total": {"state"},
     "hopscope_twilio_sequence_gaps_total": set(),
     "hopscope_twilio_media_jitter_seconds_bucket": {"le"},
     "hopscope_twilio_playout_underruns_total": set(),
@@ -102,9 +106,9 @@ def spoken() -> Session:
     return session
 
 
-def twilio_call() -> Session:
+def twilio_call(sampling: Sampling | None = None) -> Session:
     """A stream with a number missing, a late message, and audio that ran dry."""
-    session = new_session(2)
+    session = Session("session 2", "voice", "nginx", 0.0, sampling=sampling)
     messages: list[tuple[float, dict[str, Any]]] = [
         (0.0, {"event": "connected"}),
         (0.0, {"event": "start", "sequenceNumber": "1", "start": {"callSid": "CA1"}}),
@@ -116,6 +120,10 @@ def twilio_call() -> Session:
     audio = json.dumps({"event": "media", "media": {"payload": "/" * 214 + "=="}}).encode()
     session.receive_data("server", frame(audio, mask=False), 2.0)
     session.receive_data("server", frame(audio, mask=False), 2.5)
+    mark = json.dumps({"event": "mark", "mark": {"name": "a"}}).encode()
+    session.receive_data("server", frame(mark, mask=False), 2.5)
+    session.receive_data("server", frame(mark, mask=False), 2.5)
+    session.receive_data("client", frame(mark), 2.75)
     return session
 
 
@@ -258,6 +266,9 @@ def test_running_sessions_count_live_and_not_again_once_they_ended(bench: Bench)
             bench.value("hopscope_frames_total"),
             bench.value("hopscope_frame_payload_bytes_sum"),
             bench.value("hopscope_frame_gap_seconds_sum"),
+            bench.value("hopscope_twilio_streams_total"),
+            bench.value("hopscope_twilio_media_frames_total"),
+            bench.value("hopscope_twilio_marks_total"),
             bench.value("hopscope_twilio_sequence_gaps_total"),
             bench.value("hopscope_twilio_playout_underruns_total"),
         )
@@ -267,7 +278,7 @@ def test_running_sessions_count_live_and_not_again_once_they_ended(bench: Bench)
     bench.run(second)
     assert bench.value("hopscope_sessions_active") == 2
     live = told()
-    assert live[0] == 11
+    assert live[0] == 14
     assert told() == live
     bench.end(first, 2.0)
     assert bench.value("hopscope_sessions_active") == 1
@@ -300,11 +311,27 @@ def test_a_call_tells_its_gaps_underruns_and_at_its_end_its_jitter(bench: Bench)
     bench.run(call)
     assert bench.value("hopscope_twilio_sequence_gaps_total") == 1
     assert bench.value("hopscope_twilio_playout_underruns_total") == 1
+    assert bench.value("hopscope_twilio_media_frames_total", sender="client") == 2
+    assert bench.value("hopscope_twilio_media_frames_total", sender="server") == 2
+    assert bench.value("hopscope_twilio_marks_total", state="sent") == 2
+    assert bench.value("hopscope_twilio_marks_total", state="echoed") == 1
+    assert bench.value("hopscope_twilio_streams_total", media_read="every") == 1
     assert bench.value("hopscope_twilio_media_jitter_seconds_count") == 0
     bench.end(call, 3.0)
     # Half a second between two messages that are 20 ms apart, smoothed by a sixteenth.
     assert bench.value("hopscope_twilio_media_jitter_seconds_sum") == pytest.approx(0.48 / 16)
     bench.end(spoken(), 2.0)
+    assert bench.value("hopscope_twilio_media_jitter_seconds_count") == 1
+
+
+def test_a_stream_that_is_not_read_is_counted_as_such_and_adds_nothing(bench: Bench) -> None:
+    sampling = Sampling("sampled", 2)
+    for _ in range(2):
+        bench.end(twilio_call(sampling), 3.0)
+    for read in ("sampled", "skipped"):
+        assert bench.value("hopscope_twilio_streams_total", media_read=read) == 1
+    assert bench.value("hopscope_twilio_streams_total", media_read="off") == 0
+    assert bench.value("hopscope_twilio_media_frames_total") == 4
     assert bench.value("hopscope_twilio_media_jitter_seconds_count") == 1
 
 

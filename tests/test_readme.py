@@ -40,7 +40,7 @@ def test_the_settings_block_holds_every_setting_with_its_default(
         return set(model.model_fields)
 
     assert set(shown) | {"route"} == names(Settings)
-    for section in ("limits", "history"):
+    for section in ("limits", "media", "history"):
         assert set(shown[section]) == names(Settings.model_fields[section].annotation)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from proxy.exchange import Exchange
 from proxy.http1 import parse_request_head, parse_response_head
+from proxy.media import Sampling
 from proxy.report import follow, print_row, print_rows
 from proxy.session import Session
 from proxy.telemetry import as_server_sent_event
@@ -41,9 +42,9 @@ def row(
     return dict(json.loads(json.dumps(told)))
 
 
-def call(call_sid: bytes = b"CA1") -> Session:
+def call(call_sid: bytes = b"CA1", sampling: Sampling | None = None) -> Session:
     """A Twilio stream of 7 s that the server closed."""
-    session = Session("01m83jyaf0ew4yqxhm", "voice", "nginx", 0.0)
+    session = Session("01m83jyaf0ew4yqxhm", "voice", "nginx", 0.0, sampling=sampling)
     for message in (b'{"event":"connected"}', STARTED % call_sid):
         data = bytes((0x81, 0x80 | len(message), 0, 0, 0, 0)) + message
         session.receive_data("client", data, 0.5)
@@ -179,6 +180,22 @@ def test_a_session_is_shown_by_opcode_and_sender() -> None:
         "sequence gaps 0, jitter ms 0.0, underruns 0, marks unanswered 0",
     ):
         assert line in lines
+
+
+def test_a_stream_that_was_not_read_says_so_in_place_of_numbers() -> None:
+    text = printed(row(session=call(sampling=Sampling("off"))), in_full=True)
+    assert "call CA1" in text
+    assert "its messages were not read ([media] read: off)" in text
+    assert "sequence gaps" not in text
+    assert "media frames" not in text
+
+
+def test_messages_that_could_not_be_read_are_counted_in_place_of_numbers() -> None:
+    session = call()
+    session.receive_data("server", b"\xc1\x02{}", 7.0)
+    session.receive_data("client", b"\x81\xff" + b"\xff" * 12, 7.0)
+    text = printed(row(session=session), in_full=True)
+    assert "messages that could not be read: ? of the client's, 1 of the server's" in text
 
 
 def test_a_running_session_is_open() -> None:

@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 
 from feeds import every_split
 from proxy.frames import WentBlind
-from proxy.media import MESSAGE_LIMIT
+from proxy.media import MESSAGE_LIMIT, SERVER_MESSAGE_LIMIT, Sampling
 from proxy.session import SENDERS, Close, Ending, Sender, Session
 
 # What dashboards, `hopscope show` and the history find in a `session` line.
@@ -19,8 +19,12 @@ FIELDS = set(
     """.split()
 )
 TWILIO_FIELDS = set(
-    "stream_sid call_sid media_frames sequence_gaps jitter_ms underruns marks_unanswered".split()
+    """
+    stream_sid call_sid media_read messages_unread media_frames sequence_gaps jitter_ms underruns
+    marks marks_unanswered
+    """.split()
 )
+NUMBERS = TWILIO_FIELDS - {"stream_sid", "call_sid", "media_read", "messages_unread"}
 OTHER: dict[Sender, Sender] = {"client": "server", "server": "client"}
 
 
@@ -208,8 +212,8 @@ def test_the_line_has_every_promised_field_and_is_json() -> None:
     assert json.loads(json.dumps(call.line(101.0))) == call.line(101.0)
 
 
-def twilio_call() -> Session:
-    session = new_session()
+def twilio_call(sampling: Sampling | None = None) -> Session:
+    session = Session("an id", "voice", "nginx", 100.0, sampling=sampling)
     messages: list[tuple[Sender, bytes]] = [
         ("client", message("connected", protocol="Call", version="1.0.0")),
         ("client", message("start", sequenceNumber="1", streamSid="MZ1", start={"callSid": "CA1"})),
@@ -228,10 +232,13 @@ def test_a_twilio_stream_is_recognised_and_told() -> None:
     assert {name: line[name] for name in TWILIO_FIELDS} == {
         "stream_sid": "MZ1",
         "call_sid": "CA1",
+        "media_read": "every",
+        "messages_unread": {"client": 0, "server": 0},
         "media_frames": {"client": 2, "server": 1},
         "sequence_gaps": 1,
         "jitter_ms": 2.5,  # 40 ms that took none, smoothed by a sixteenth
         "underruns": 0,
+        "marks": {"sent": 1, "echoed": 0},
         "marks_unanswered": 1,
     }
 
@@ -280,13 +287,97 @@ def test_a_message_of_the_gateways_before_the_first_of_twilios_is_passed_over() 
     assert session.line(101.0)["media_frames"] == {"client": 0, "server": 1}
 
 
-def test_a_message_beyond_what_twilio_accepts_is_counted_and_not_read() -> None:
-    session = new_session()
-    session.receive_data("client", frame("client", message("connected")), 101.0)
-    for size in (MESSAGE_LIMIT, MESSAGE_LIMIT + 1):
-        text = message("media", media={"payload": ""})
-        text = text.replace(b'""', b'"' + b"/" * (size - len(text)) + b'"')
-        session.receive_data("server", frame("server", text), 101.0)
+@pytest.mark.parametrize(
+    ("sampling", "read"),
+    [(Sampling("off"), "off"), (Sampling("sampled", 2), "skipped")],
+    ids=["off", "skipped"],
+)
+def test_of_a_stream_that_is_not_read_only_its_names_and_its_frames_are_told(
+    sampling: Sampling, read: str
+) -> None:
+    if read == "skipped":
+        assert twilio_call(sampling).line(101.0)["media_read"] == "sampled"
+    session = twilio_call(sampling)
     line = session.line(101.0)
-    assert line["media_frames"]["server"] == 1
-    assert line["frames"]["server"] == {"text": 2}
+    assert {name: line[name] for name in TWILIO_FIELDS} == {
+        "stream_sid": "MZ1",
+        "call_sid": "CA1",
+        "media_read": read,
+        "messages_unread": None,
+    } | dict.fromkeys(NUMBERS)
+    assert line["frames"] == {"client": {"text": 4}, "server": {"text": 2}}
+    # Nothing is unmasked or handed out any more, which is what reading costs.
+    assert {reader.text_limit for reader in session.readers.values()} == {0}
+
+
+def test_a_stream_without_a_start_is_passed_over_all_the_same() -> None:
+    session = Session("an id", "voice", "nginx", 100.0, sampling=Sampling("off"))
+    media = message("media", sequenceNumber="2", media={"timestamp": "20"})
+    for text in (message("connected"), media):
+        assert session.readers["client"].text_limit > 0
+        session.receive_data("client", frame("client", text), 101.0)
+    assert session.readers["client"].text_limit == 0
+    assert session.line(101.0)["call_sid"] is None
+
+
+def test_other_streams_take_no_place_in_the_sample() -> None:
+    sampling = Sampling("sampled", 2)
+    for _ in range(3):
+        other = Session("an id", "voice", "nginx", 100.0, sampling=sampling)
+        other.receive_data("client", frame("client", b"hello"), 101.0)
+    assert twilio_call(sampling).media.read == "sampled"
+
+
+def heavy(size: int) -> bytes:
+    """One media message of so many bytes."""
+    text = message("media", streamSid="MZ1", media={"payload": ""})
+    return text.replace(b'""', b'"' + b"/" * (size - len(text)) + b'"')
+
+
+def test_a_gateway_may_send_a_whole_answer_as_one_message() -> None:
+    session = twilio_call()
+    session.receive_data("server", frame("server", heavy(SERVER_MESSAGE_LIMIT)), 101.0)
+    line = session.line(101.0)
+    assert line["media_frames"]["server"] == 2
+    assert session.media.buffered_s(101.0) > 45
+
+
+@pytest.mark.parametrize(
+    ("sender", "data"),
+    [
+        pytest.param("client", frame("client", heavy(MESSAGE_LIMIT + 1)), id="client, too long"),
+        pytest.param(
+            "server", frame("server", heavy(SERVER_MESSAGE_LIMIT + 1)), id="server, too long"
+        ),
+        pytest.param(
+            "client",
+            b"\x01\x82\0\0\0\0{}\x80\x81\0\0\0\0 ",
+            id="in fragments",
+        ),
+        pytest.param("server", b"\xc1\x02{}", id="compressed"),
+    ],
+)
+def test_no_number_is_told_of_a_stream_with_a_message_that_could_not_be_read(
+    sender: Sender, data: bytes
+) -> None:
+    session = twilio_call()
+    session.receive_data(sender, data, 101.0)
+    line = session.line(101.0)
+    assert line["messages_unread"] == {sender: 1, OTHER[sender]: 0}
+    assert {name: line[name] for name in NUMBERS} == dict.fromkeys(NUMBERS)
+    assert line["call_sid"] == "CA1"
+
+
+def test_a_message_that_has_only_begun_is_not_unread() -> None:
+    session = twilio_call()
+    session.receive_data("server", frame("server", heavy(300))[:-1], 101.0)
+    assert session.line(101.0)["messages_unread"] == {"client": 0, "server": 0}
+    assert session.line(101.0)["media_frames"]["server"] == 1
+
+
+def test_no_number_is_told_once_a_reader_is_blind() -> None:
+    session = twilio_call()
+    session.receive_data("server", b"\x81\x7f" + b"\xff" * 8, 101.0)
+    line = session.line(101.0)
+    assert line["messages_unread"] == {"client": 0, "server": None}
+    assert {name: line[name] for name in NUMBERS} == dict.fromkeys(NUMBERS)
