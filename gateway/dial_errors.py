@@ -101,9 +101,15 @@ def unreachable(reason: str) -> TwilioError:
 
 
 def uncertain(what: str) -> TwilioError:
-    """The request was sent and what came of it is not known."""
+    """The request was sent, and what came of it is not known."""
+    hint = "whether it was carried out is not known; the Console tells"
+    return TwilioError(what, hint, status=504, may_have_happened=True)
+
+
+def may_ring(error: TwilioError) -> TwilioError:
+    """A create of which nothing is known, although it was looked for."""
     return TwilioError(
-        f"{what}; the call may have been placed, so it is not placed again",
+        f"{error.error}; the call may have been placed, so it is not placed again",
         "look for it in the Console's call log before trying again",
         status=504,
         may_have_happened=True,
