@@ -17,7 +17,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
     def send(_self: Any, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         requests_sent.append(request)
         response = requests.Response()
-        response.status_code, response._content = 200, b"{}"
+        response.status_code, response._content, response.encoding = 200, b"{}", "utf-8"
         return response
 
     monkeypatch.setattr(requests.Session, "send", send)
