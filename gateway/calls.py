@@ -27,7 +27,9 @@ Ending = Literal[
     "done",  # all was said and heard, or the agent hung up
     "said",  # Twilio was given a text to say, and nothing more is expected
     "caller_hung_up",
+    "no_input",  # asked twice, the caller said nothing
     "time_limit",
+    "no_input",  # the caller said nothing, was asked, and said nothing
     "completed",  # by Twilio's word alone
     "machine",  # an answering machine answered, and the settings say to hang up
     "drained",  # the gateway went down
@@ -61,7 +63,7 @@ StreamRefused = Literal[
 
 # Endings after which the caller needs no apology.
 WELL_ENDED: frozenset[Ending] = frozenset(
-    {"done", "said", "caller_hung_up", "time_limit", "completed", "machine"}
+    {"done", "said", "caller_hung_up", "no_input", "time_limit", "completed", "machine"}
 )
 # Twilio's words for a call that is over (docs: Call resource, Status), and ours.
 FINAL_STATUSES: dict[str, Ending] = {
