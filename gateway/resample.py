@@ -9,8 +9,8 @@ Output sample m is the input at the moment m / rate_out: nothing is shifted. It 
 `delay_s` more of the input is there, about 2 ms where one of the rates is 8000 Hz.
 
 Coefficients are multiples of 2**-24, so products and sums are exact in 64-bit floats in whatever
-order they are added, and the output cannot depend on how the input was cut. Those of one phase sum
-up to one, so a constant comes out as it went in.
+order they are added, and the output cannot depend on how the input was cut. The phases have the
+same sum, so a constant comes out as it went in.
 """
 
 from functools import lru_cache
@@ -76,7 +76,7 @@ class Resampler:
             starts, phases = np.divmod(places, self._phases)
             output = np.einsum("ij,ij->i", windows[starts], self._table[phases])
         self._position += count * self._step
-        read = min(self._position // self._phases, len(samples))
+        read = self._position // self._phases
         self._samples = samples[read:]
         self._position -= read * self._phases
         rounded: NDArray[np.float64] = np.rint(output / _ONE).clip(-32768, 32767)
@@ -98,10 +98,8 @@ def _table(phases: int, step: int) -> NDArray[np.float64]:
     ratio = min(1.0, phases / step)
     half = ceil(_HALF_WIDTH / ratio)
     offsets = np.arange(phases)[:, None] / phases + np.arange(half - 1, -half - 1, -1)
-    window = np.i0(_BETA * np.sqrt(np.maximum(0, 1 - (offsets / half) ** 2)))
-    window[np.abs(offsets) >= half] = 0  # or the filter would have one tap more on one side
+    window = np.i0(_BETA * np.sqrt(1 - (offsets / half) ** 2))
     taps = np.sinc(ratio * offsets) * window
     table: NDArray[np.float64] = np.rint(taps / taps.sum(axis=1, keepdims=True) * _ONE)
-    table[np.arange(phases), table.argmax(axis=1)] += _ONE - table.sum(axis=1)
     table.flags.writeable = False
     return table

@@ -213,6 +213,7 @@ def test_a_start_says_what_the_stream_is(path: str, value: Any, field: str, read
         (MEDIA, "media.track", 1, "track is no text"),
         (MEDIA, "media.payload", ..., "payload is no base64"),
         (MEDIA, "media.payload", 7, "payload is no base64"),
+        (MEDIA, "media.payload", "AAAA=", "payload is no base64"),
         (START, "start", ..., "there is no start"),
         (START, "start.callSid", ..., "there is no callSid"),
         (START, "start.tracks", "inbound", "tracks is no list of text"),

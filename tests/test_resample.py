@@ -1,6 +1,7 @@
 """Speech keeps its sound and its length from one sample rate to another, however it arrives."""
 
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gateway.resample import Resampler
+from gateway.resample import Resampler, _table
 
 quickly = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -115,6 +116,23 @@ def test_sample_by_sample_and_a_minute_at_once_are_the_same(rate_in: int, rate_o
     assert in_one_piece(minute, rate_in, rate_out)[: len(expected) - 60].tolist() == (
         expected[:-60].tolist()
     )
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
+def test_sums_are_exact_in_whatever_order(rate_in: int, rate_out: int) -> None:
+    divisor = np.gcd(rate_in, rate_out)
+    table = _table(rate_out // divisor, rate_in // divisor)
+    assert (table == np.rint(table)).all()
+    assert np.abs(table).sum(axis=1).max() * 32768 < 2**53
+
+
+def test_a_minute_at_once_needs_little_memory() -> None:
+    minute = np.zeros(60 * 44100, np.int16)
+    tracemalloc.start()
+    Resampler(44100, 8000).receive_pcm(minute)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
