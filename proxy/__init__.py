@@ -11,9 +11,11 @@ handshake   an exchange that asks for a WebSocket, or meant to and lost its Upgr
 session     what follows a 101: two byte streams, until both have ended
 outcome     what became of an exchange; error is RFC 9209's name for why, reason says it in words
 stamp       the Proxy-Status field (RFC 9209) that marks every response which left the sidecar
+promise     a stream that TwiML advertised, until an upgrade keeps it or its time is over
 
 Bytes come in, facts come out: `http1`, `body`, `preface`, `handshake`, `ingress`, `redact`,
-`frames`, `session`, `media`, `twiml`, `routes` and `clients` import no asyncio, clock, socket or
-logging. `wire`, `exchange`, `relay` and `server` are the thin shell around them; `telemetry`
-turns what they saw into log lines, metrics and history, and `admin` shows it.
+`frames`, `session`, `media`, `twiml`, `stream_url`, `promises`, `routes` and `clients` import no
+asyncio, clock, socket or logging. `wire`, `exchange`, `relay` and `server` are the thin shell
+around them; `telemetry` turns what they saw into log lines, metrics and history, and `admin`
+shows it.
 """

@@ -19,10 +19,11 @@ from proxy import twiml
 from proxy.body import Body, BodyCopy, LengthBody, request_body
 from proxy.clients import client_address, is_trusted
 from proxy.exchange import Exchange, Outcome, call_sid_in, new_id
-from proxy.handshake import is_handshake
+from proxy.handshake import is_handshake, wants_upgrade
 from proxy.http1 import Malformed, RequestHead, head_end, parse_request_head
 from proxy.ingress import tell_ingress
 from proxy.preface import explain_stranger, is_undecided, read_proxied
+from proxy.promises import Arrival
 from proxy.routes import Route, find_route, split_target
 from proxy.transfer import Failed, Transfer
 from proxy.upstream import DialError, dial
@@ -241,7 +242,10 @@ class Connection:
 
     async def _read_ahead(self, head: RequestHead, body: Body) -> bytes:
         """What already came of the body, judged before anything is passed on. Raises Malformed."""
-        if not is_handshake(head) and head.method == "POST":
+        if (
+            head.method == "POST"
+            and "form-urlencoded" in (head.value("Content-Type") or "").lower()
+        ):
             body.copy = BodyCopy(twiml.DOCUMENT_LIMIT)
         taken = body.receive_data(self.client.buffer)
         waits = not isinstance(body, LengthBody) and not taken and head.value("Expect") is None
@@ -259,17 +263,34 @@ class Connection:
             sidecar.probes.record(asked.id, exchange)
             if asked.wants_echo and is_handshake(head) and sidecar.echo is not None:
                 return Route("probe-echo", sidecar.echo)
-        if is_handshake(head):
-            path = split_target(head.target)[1]
-            advertised = sidecar.advertised.receive_upgrade(path)
-            if advertised is not None and exchange.call_sid is None:
-                exchange.call_sid = advertised.call_sid
+        if asked is None and sidecar.promises:
+            self._look_for_promise(exchange, head)
         route = find_route(sidecar.routes, head)
         if route is None:
             names = ", ".join(route.name for route in sidecar.routes) or "none"
             reason = f"no route matches; the routes are: {names}"
             raise Failed("refused", "destination_not_found", reason, 404)
         return route
+
+    def _look_for_promise(self, exchange: Exchange, head: RequestHead) -> None:
+        """See whether this is a stream that TwiML promised, or what a hop has left of one."""
+        arrival = Arrival(
+            exchange.id,
+            split_target(head.target)[1] or "/",
+            time.monotonic(),
+            is_upgrade=wants_upgrade(head),
+            has_key=is_handshake(head),
+            is_signed=bool(head.values("X-Twilio-Signature")),
+            call_sid=exchange.call_sid,
+        )
+        promise = None
+        if arrival.is_upgrade:
+            promise = self.sidecar.promises.receive_upgrade(arrival)
+        elif head.method == "GET" and not head.values("I-Twilio-Idempotency-Token"):
+            # With the token it is a webhook, not what is left of an upgrade.
+            promise = self.sidecar.promises.receive_request(arrival)
+        if promise is not None and exchange.call_sid is None:
+            exchange.call_sid = promise.webhook.call_sid
 
     def _own_response(self, exchange: Exchange) -> bytes:
         """A response of the sidecar itself, with the id that the log and `hopscope show` know."""

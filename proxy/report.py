@@ -37,6 +37,21 @@ _ADVICE = {
     "refused": "The gateway itself answered {status} to {seen}; does it serve a WebSocket there?",
 }
 
+# Why a stream may never have arrived, in words; {} is a field of the event.
+_FACTS = {
+    "malformed_url": "its URL is malformed (Twilio: 31923)",
+    "not_wss": "Twilio dials nothing but wss:// (31922)",
+    "has_query": "it has a query, which Twilio drops",
+    "host_not_public": "its host is known to a local network only",
+    "host_elsewhere": "the webhook came in under {webhook_hosts}",
+    "path_not_routed_here": "no route takes its path",
+    "arrived_without_upgrade": "a request for {arrived} came; a hop in front took Upgrade away",
+    "arrived_elsewhere": "an upgrade came for {arrived}",
+    "stream_error": "Twilio says that it failed ({twilio_error})",
+    "call_ended": "the call ended after {call_ended_s} s",
+    "unknown": "nothing came: a hop in front answered it, or Twilio never asked",
+}
+
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
     """One line for each row, newest first, however narrow the terminal is."""
@@ -152,9 +167,20 @@ def event_line(event: str, fields: Row) -> Text:
         return Text.assemble((f"{event:<9}  ", "dim"), _row_line(fields))
     if event == "session":
         return Text.assemble(("session    ", "dim"), f"{fields['id']}  ", _session_words(fields))
+    if event == "stream_never_arrived":
+        return Text.assemble((f"{event}  ", "red"), _missing_words(fields))
     told = {name: value for name, value in fields.items() if name not in ("at", "level")}
     at = f"{fields['at']}  " if "at" in fields else ""
     return Text.assemble((f"{event}  ", "dim"), at, json.dumps(told, ensure_ascii=False))
+
+
+def _missing_words(missing: Row) -> str:
+    """Which stream never arrived, and what is known of why."""
+    shown = {**missing, "webhook_hosts": ", ".join(missing["webhook_hosts"])}
+    facts = (_FACTS[fact].format_map(shown) for fact in missing["because"])
+    call = f"call {missing['call_sid']}, " if missing["call_sid"] else ""
+    of = f"{call}webhook {missing['exchange']}"
+    return f"{missing['url']} after {missing['waited_s']} s ({of}): {'; '.join(facts)}"
 
 
 def _printable(value: Any) -> Any:

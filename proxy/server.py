@@ -19,12 +19,12 @@ from proxy.history import History
 from proxy.logs import LogWriter
 from proxy.metrics import Metrics
 from proxy.probes import Probes
+from proxy.promises import Promises
 from proxy.relay import GOODBYE_S, Pair, Relay
 from proxy.routes import Upstream
 from proxy.session import Session
 from proxy.settings import HostPort, Settings
 from proxy.telemetry import Telemetry
-from proxy.twiml import AdvertisedStreams
 from proxy.watch import watch_of
 from proxy.wire import Wire, read_limit
 
@@ -55,7 +55,7 @@ class Sidecar:
         self.metrics = Metrics(self.relay)
         self.telemetry = Telemetry(self.metrics, history, log)
         self.probes = Probes()
-        self.advertised = AdvertisedStreams()
+        self.promises = Promises()
         self.sampling = settings.media.sampling()
         self.occupancy = Occupancy()
         self.echo: Upstream | None = None
@@ -139,7 +139,7 @@ class Sidecar:
         def end(ended: Session) -> None:
             if place is not None:
                 self.occupancy.leave(place)
-            self._tell_blind(ended)
+            self._look_at(ended)
             self._blind_told.discard(ended.id)
             self.telemetry.session_ended(ended)
             self._check_empty()
@@ -209,15 +209,15 @@ class Sidecar:
         while True:
             await asyncio.sleep(TICK_S)
             self.relay.tick(perf_counter())
-            now = time.monotonic()
-            for late in self.advertised.overdue(now):
-                self.telemetry.stream_never_arrived(late, now - late.at)
             for pair in list(self.relay.pairs.values()):
-                self._tell_blind(pair.session)
+                self._look_at(pair.session)
+            for missing in self.promises.overdue(time.monotonic(), self.routes):
+                self.telemetry.stream_never_arrived(missing)
             self.telemetry.flush()
 
-    def _tell_blind(self, session: Session) -> None:
-        """Say once that a session's frames can't be followed any more."""
+    def _look_at(self, session: Session) -> None:
+        """Take whose stream it is, and say once that its frames can't be followed any more."""
+        self.promises.receive_start(session.id, session.media.call_sid)
         if not session.blind or session.id in self._blind_told:
             return
         self._blind_told.add(session.id)

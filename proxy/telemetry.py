@@ -13,8 +13,8 @@ from proxy.exchange import Exchange
 from proxy.history import History
 from proxy.logs import LogWriter
 from proxy.metrics import Metrics
+from proxy.promises import Missing
 from proxy.session import Session
-from proxy.twiml import Advertised
 
 LISTENERS_LIMIT = 32
 # Events that wait for one slow listener; beyond that it loses the oldest.
@@ -61,17 +61,9 @@ class Telemetry:
     def went_blind(self, session: Session, sender: str, reason: str, offset: int) -> None:
         self.say("went_blind", id=session.id, sender=sender, reason=reason, offset=offset)
 
-    def stream_never_arrived(self, advertised: Advertised, waited_s: float) -> None:
+    def stream_never_arrived(self, missing: Missing) -> None:
         self.metrics.never_arrived.inc()
-        self._tell(
-            "stream_never_arrived",
-            {
-                "exchange": advertised.exchange,
-                "path": advertised.path,
-                "call_sid": advertised.call_sid,
-                "waited_s": round(waited_s, 1),
-            },
-        )
+        self._tell("stream_never_arrived", missing.line())
 
     def connection_refused(self, peer: str, reason: str) -> None:
         """A connection was turned away at the door; one line a while, each counted."""

@@ -17,11 +17,14 @@ from proxy.http1 import (
     RequestHead,
     ResponseHead,
     head_end,
+    list_items,
     parse_response_head,
     with_response_fields,
 )
+from proxy.promises import Webhook
 from proxy.routes import Route
 from proxy.session import Session
+from proxy.stream_url import hosts_of
 from proxy.wire import Wire, changed
 
 if TYPE_CHECKING:
@@ -152,7 +155,9 @@ class Transfer:
             self._switch()
             return
         self._response_body = body
-        if "xml" in (head.value("Content-Type") or "") and not head.values("Content-Encoding"):
+        # Of another status Twilio reads no TwiML (error 11200); a probe of ours is no call.
+        is_document = "xml" in (head.value("Content-Type") or "").lower() and head.status < 300
+        if is_document and exchange.probe_id is None:
             body.copy = BodyCopy(twiml.DOCUMENT_LIMIT)
 
     def _pass_response_body(self, body: Body) -> None:
@@ -189,20 +194,35 @@ class Transfer:
     def _finish(self) -> bool:
         exchange, response = self._exchange, self._response
         assert exchange.request is not None and response is not None  # noqa: S101, PT018
+        self._read_form()
         self._tell()
-        self._look_for_streams()
+        self._look_for_streams(exchange.request, response)
         return self._body.is_complete and _is_persistent(
             exchange.request, response, self._response_body
         )
 
-    def _look_for_streams(self) -> None:
+    def _read_form(self) -> None:
+        """Take what a webhook or a status callback of Twilio's tells of its call."""
+        form = self._body.copy
+        posted = twiml.read_form(bytes(form.data)) if form and not form.is_cut else None
+        if posted is not None:
+            self._exchange.call_sid = self._exchange.call_sid or posted.call_sid
+            self._sidecar.promises.receive_form(posted, time.monotonic())
+
+    def _look_for_streams(self, request: RequestHead, response: ResponseHead) -> None:
         document = self._response_body.copy if self._response_body is not None else None
         if document is None or document.is_cut:
             return
-        urls = twiml.advertised_streams(bytes(document.data))
-        form = self._body.copy
-        call_sid = twiml.posted_call_sid(bytes(form.data)) if form and not form.is_cut else None
-        self._sidecar.advertised.expect(urls, call_sid, self._exchange.id, time.monotonic())
+        codings = list_items(response.values("Content-Encoding"))
+        content = twiml.decoded(bytes(document.data), codings)
+        streams = twiml.advertised_streams(content) if content else []
+        webhook = Webhook(
+            self._exchange.id,
+            self._exchange.call_sid,
+            hosts_of(request),
+            is_signed=bool(request.values("X-Twilio-Signature")),
+        )
+        self._sidecar.promises.expect(streams, webhook, time.monotonic())
 
     def _tell(self) -> None:
         self._exchange.phases["total"] = (perf_counter() - self._started) * 1000

@@ -3,14 +3,16 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import hopscope
 from proxy.exchange import OUTCOMES
 from proxy.metrics import Metrics
+from proxy.promises import ArrivalFact
 from proxy.settings import RouteSettings, Settings
+from proxy.stream_url import UrlFact
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -68,6 +70,10 @@ def test_the_metrics_table_is_complete() -> None:
 
 def test_the_outcomes_table_is_complete() -> None:
     assert _rows("`outcome`") == set(OUTCOMES)
+
+
+def test_the_table_of_facts_is_complete() -> None:
+    assert _rows("`because`") == {*get_args(UrlFact), *get_args(ArrivalFact)}
 
 
 def test_every_verb_is_mentioned() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from rich.console import Console
@@ -11,8 +11,10 @@ from rich.console import Console
 from proxy.exchange import Exchange
 from proxy.http1 import parse_request_head, parse_response_head
 from proxy.media import Sampling
-from proxy.report import follow, print_row, print_rows
+from proxy.promises import ArrivalFact
+from proxy.report import event_line, follow, print_row, print_rows
 from proxy.session import Session
+from proxy.stream_url import UrlFact
 from proxy.telemetry import as_server_sent_event
 
 UPGRADE = (
@@ -269,6 +271,37 @@ def test_events_are_printed_as_they_come() -> None:
     )
     assert third == 'draining  {"sessions": 0}'
     assert asked.startswith(b"GET /api/events HTTP/1.1\r\n")
+
+
+MISSING = {
+    "exchange": "01m83jyaf0ew4yqxhm",
+    "call_sid": "CA1",
+    "url": "wss://voice.example.com/voice/stream",
+    "waited_s": 10.2,
+    "because": ["unknown"],
+    "arrived": None,
+    "webhook_hosts": ["a.example.com", "b"],
+    "call_ended_s": None,
+    "twilio_error": None,
+}
+
+
+def test_a_stream_that_never_arrived_is_told_in_words() -> None:
+    assert event_line("stream_never_arrived", MISSING).plain == (
+        "stream_never_arrived  wss://voice.example.com/voice/stream after 10.2 s "
+        "(call CA1, webhook 01m83jyaf0ew4yqxhm): "
+        "nothing came: a hop in front answered it, or Twilio never asked"
+    )
+    because = {"because": ["host_elsewhere", "arrived_elsewhere"], "arrived": "/{media}"}
+    text = event_line("stream_never_arrived", MISSING | because | {"call_sid": None}).plain
+    assert "(webhook 01m83jyaf0ew4yqxhm): the webhook came in under a.example.com, b; " in text
+    assert text.endswith("an upgrade came for /{media}")
+
+
+def test_every_fact_has_its_words() -> None:
+    for fact in (*get_args(UrlFact), *get_args(ArrivalFact)):
+        told = MISSING | {"because": [fact]}
+        assert not event_line("stream_never_arrived", told).plain.endswith("): ")
 
 
 def test_events_for_machines_are_json_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from proxy.history import Book, History, Query
 from proxy.http1 import parse_request_head, parse_response_head
 from proxy.logs import LogWriter
 from proxy.metrics import Metrics
+from proxy.promises import ARRIVAL_S, Promises, Webhook
 from proxy.relay import RELAY_BOUNDS, Relay
 from proxy.session import Session
 from proxy.telemetry import (
@@ -23,7 +24,7 @@ from proxy.telemetry import (
     Telemetry,
     as_server_sent_event,
 )
-from proxy.twiml import Advertised
+from proxy.twiml import AdvertisedStream
 
 UPGRADE = b"GET /voice/stream HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"
 
@@ -91,19 +92,16 @@ def test_a_session_is_logged_counted_and_joined_to_its_handshake(bench: Bench) -
 
 
 def test_a_stream_that_never_arrived_is_told_with_its_call(bench: Bench) -> None:
-    advertised = Advertised("wss://a/voice/stream?token=x", "/voice/stream", "CA1", "webhook", 0.0)
+    promises = Promises()
+    webhook = Webhook("webhook", "CA1", ("a",), is_signed=True)
+    promises.expect([AdvertisedStream("wss://a/voice/stream?token=x", 0.0)], webhook, 0.0)
+    [missing] = promises.overdue(ARRIVAL_S + 0.04, ())
     with capture_logs() as logged:
-        bench.telemetry.stream_never_arrived(advertised, 15.04)
+        bench.telemetry.stream_never_arrived(missing)
     assert logged == [
-        {
-            "event": "stream_never_arrived",
-            "exchange": "webhook",
-            "path": "/voice/stream",
-            "call_sid": "CA1",
-            "waited_s": 15.0,
-            "log_level": "warning",
-        }
+        missing.line() | {"event": "stream_never_arrived", "log_level": "warning"},
     ]
+    assert (logged[0]["call_sid"], logged[0]["waited_s"]) == ("CA1", ARRIVAL_S)
     assert bench.value("hopscope_streams_never_arrived_total") == 1
 
 

@@ -1,19 +1,29 @@
-"""Which streams a TwiML document advertises, and which promises an upgrade keeps."""
+"""Which streams a TwiML document advertises, and what Twilio's forms tell of a call."""
+
+import gzip
+import zlib
 
 import pytest
 
 from proxy.twiml import (
-    ARRIVAL_S,
-    PENDING_LIMIT,
-    AdvertisedStreams,
+    BUSY_LIMIT_S,
+    DOCUMENT_LIMIT,
+    PLAY_S,
+    Posted,
     advertised_streams,
-    posted_call_sid,
+    decoded,
+    read_form,
 )
 
 URL = "wss://voice.example.com/voice/stream"
 OTHER = "wss://voice.example.com/other"
 STREAM = f'<Stream url="{URL}"/>'
 CALL_SID = "CA" + "0" * 32
+
+
+def urls_in(document: str | bytes) -> list[str]:
+    data = document if isinstance(document, bytes) else document.encode()
+    return [stream.url for stream in advertised_streams(data)]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,7 @@ CALL_SID = "CA" + "0" * 32
 def test_a_stream_counts_only_directly_under_connect_or_start(
     document: str, urls: list[str]
 ) -> None:
-    assert advertised_streams(document.encode()) == urls
+    assert urls_in(document) == urls
 
 
 @pytest.mark.parametrize(
@@ -74,7 +84,7 @@ def test_a_stream_counts_only_directly_under_connect_or_start(
 )
 def test_entities_in_a_url_are_decoded(written: str, meant: str) -> None:
     document = f'<Response><Connect><Stream url="{written}"/></Connect></Response>'
-    assert advertised_streams(document.encode()) == [meant]
+    assert urls_in(document) == [meant]
 
 
 def test_a_stream_in_a_comment_or_cdata_is_not_advertised() -> None:
@@ -82,7 +92,7 @@ def test_a_stream_in_a_comment_or_cdata_is_not_advertised() -> None:
         f"<Response><!-- <Connect>{STREAM}</Connect> -->"
         f"<Say><![CDATA[<Connect>{STREAM}</Connect>]]></Say></Response>"
     )
-    assert advertised_streams(document.encode()) == []
+    assert urls_in(document) == []
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,7 @@ def test_the_declared_encoding_is_used(encoding: str, declared: str) -> None:
         f'<?xml version="1.0" encoding="{declared}"?>'
         '<Response><Connect><Stream url="wss://é/"/></Connect></Response>'
     )
-    assert advertised_streams(document.encode(encoding)) == ["wss://é/"]
+    assert urls_in(document.encode(encoding)) == ["wss://é/"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +123,7 @@ def test_the_declared_encoding_is_used(encoding: str, declared: str) -> None:
     ],
 )
 def test_what_is_not_well_formed_advertises_nothing(document: bytes) -> None:
-    assert advertised_streams(document) == []
+    assert urls_in(document) == []
 
 
 @pytest.mark.parametrize("encoding", ["nonsense", "base64", "utf-7", "idna"])
@@ -122,7 +132,7 @@ def test_an_encoding_that_cannot_be_used_advertises_nothing(encoding: str) -> No
         f'<?xml version="1.0" encoding="{encoding}"?>'
         f"<Response><Connect>{STREAM}</Connect></Response>"
     )
-    assert advertised_streams(document.encode()) == []
+    assert urls_in(document) == []
 
 
 @pytest.mark.parametrize(
@@ -137,94 +147,139 @@ def test_an_encoding_that_cannot_be_used_advertises_nothing(encoding: str) -> No
 )
 def test_a_document_type_is_refused(declaration: str) -> None:
     document = f"{declaration}<Response><Connect>{STREAM}</Connect></Response>"
-    assert advertised_streams(document.encode()) == []
+    assert urls_in(document) == []
+
+
+CONNECT = f"<Connect>{STREAM}</Connect>"
 
 
 @pytest.mark.parametrize(
-    ("form", "call_sid"),
+    ("before", "after_s"),
     [
-        pytest.param(f"CallSid={CALL_SID}&From=%2B1555".encode(), CALL_SID, id="first"),
-        pytest.param(f"From=%2B1555&CallSid={CALL_SID}".encode(), CALL_SID, id="last"),
-        pytest.param(b"CallSid=CA1&CallSid=CA2", "CA1", id="twice"),
-        pytest.param(b"CallSid=" + b"x" * 100, "x" * 64, id="too long"),
-        pytest.param(b"CallSid=", None, id="empty"),
-        pytest.param(b"From=a", None, id="absent"),
-        pytest.param(b"callsid=CA1", None, id="other case"),
-        pytest.param(b"\xff\xd8\xff", None, id="not a form"),
-        pytest.param(b"&".join(b"a=b" for _ in range(300)), None, id="too many fields"),
+        pytest.param("", 0, id="at once"),
+        pytest.param("<Pause/>", 1, id="pause"),
+        pytest.param('<Pause length="7"/><Pause length="2"/>', 9, id="pauses"),
+        pytest.param("<Say>" + "a word or " * 4 + "</Say>", 4, id="say"),
+        pytest.param('<Say loop="3">0123456789</Say>', 3, id="say thrice"),
+        pytest.param("<Say>01<break/>23<emphasis>456789</emphasis></Say>", 1, id="ssml"),
+        pytest.param("<Say>" + "x" * 9000 + "</Say>", BUSY_LIMIT_S, id="a novel"),
+        pytest.param("<Play>https://a/greeting.mp3</Play>", PLAY_S, id="play"),
+        pytest.param('<Say loop="many">0123456789</Say>', 1, id="no number"),
+        pytest.param(f"<Start>{STREAM}</Start><Stop><Stream/></Stop>", 0, id="not blocking"),
     ],
 )
-def test_the_call_sid_is_read_from_a_webhooks_form(form: bytes, call_sid: str | None) -> None:
-    assert posted_call_sid(form) == call_sid
-
-
-def expecting(*urls: str) -> AdvertisedStreams:
-    streams = AdvertisedStreams()
-    for number, url in enumerate(urls):
-        streams.expect([url], f"CA{number}", f"exchange {number}", float(number))
-    return streams
+def test_a_stream_is_due_once_twilio_has_said_what_stands_before_it(
+    before: str, after_s: float
+) -> None:
+    document = f"<Response>{before}{CONNECT}</Response>".encode()
+    assert advertised_streams(document)[-1] == (URL, after_s)
 
 
 @pytest.mark.parametrize(
-    ("url", "path"),
+    "before",
     [
-        pytest.param(URL, "/voice/stream", id="as advertised"),
-        pytest.param(URL + "?token=x", "/voice/stream", id="without the query that Twilio drops"),
-        pytest.param(URL, "/stream", id="a prefix was stripped"),
-        pytest.param(URL, "/", id="the whole path was stripped"),
-        pytest.param(URL, "/gateway/voice/stream", id="a prefix was added"),
-        pytest.param(URL + "/", "/voice/stream", id="a slash was lost"),
-        pytest.param("wss://voice.example.com", "/", id="no path"),
+        "<Gather/>",
+        "<Dial>+15550001</Dial>",
+        "<Redirect>/other</Redirect>",
+        "<Hangup/>",
+        "<Reject/>",
+        "<Record/>",
+        "<Connect><ConversationRelay url='wss://a/b'/></Connect>",
+        '<Play loop="0">https://a/music.mp3</Play>',
+        "<Unheard/>",
     ],
 )
-def test_an_upgrade_keeps_the_promise_of_its_path(url: str, path: str) -> None:
-    streams = expecting(url)
-    kept = streams.receive_upgrade(path)
-    assert kept is not None
-    assert (kept.url, kept.call_sid, kept.exchange) == (url, "CA0", "exchange 0")
-    assert len(streams) == 0
-    assert streams.receive_upgrade(path) is None
+def test_a_stream_that_the_call_may_never_come_to_is_no_promise(before: str) -> None:
+    assert urls_in(f"<Response>{before}{CONNECT}</Response>") == []
+    assert urls_in(f"<Response>{CONNECT}{before}</Response>") == [URL]
 
 
-@pytest.mark.parametrize("path", ["/voice", "/eam", "/voice/streams", "/voice/stream/CA1"])
-def test_an_upgrade_of_another_path_keeps_no_promise(path: str) -> None:
-    streams = expecting(URL)
-    assert streams.receive_upgrade(path) is None
-    assert len(streams) == 1
+def test_spaces_around_a_url_are_not_part_of_it() -> None:
+    document = f'<Response><Connect><Stream url=" {URL}\n"/></Connect></Response>'
+    assert urls_in(document) == [URL]
 
 
-def test_of_two_promises_for_one_path_the_older_is_kept_first() -> None:
-    streams = expecting(URL, OTHER, URL)
-    kept = [streams.receive_upgrade("/voice/stream") for _ in range(3)]
-    assert [advertised and advertised.exchange for advertised in kept] == [
-        "exchange 0",
-        "exchange 2",
-        None,
-    ]
-    assert len(streams) == 1
+DOCUMENT = f"<Response>{CONNECT}</Response>".encode()
 
 
-def test_a_promise_is_overdue_after_its_time_and_told_once() -> None:
-    streams = expecting(URL, OTHER)
-    assert streams.overdue(ARRIVAL_S - 0.1) == []
-    [late] = streams.overdue(ARRIVAL_S)
-    assert (late.url, late.path, late.at) == (URL, "/voice/stream", 0.0)
-    assert streams.overdue(ARRIVAL_S) == []
-    assert streams.receive_upgrade("/voice/stream") is None
-    [late] = streams.overdue(ARRIVAL_S + 1)
-    assert late.url == OTHER
-    assert len(streams) == 0
+@pytest.mark.parametrize(
+    ("codings", "content"),
+    [
+        ([], DOCUMENT),
+        (["gzip"], gzip.compress(DOCUMENT)),
+        (["X-GZIP"], gzip.compress(DOCUMENT)),
+        (["deflate"], zlib.compress(DOCUMENT)),
+    ],
+    ids=str,
+)
+def test_a_document_is_read_through_its_content_coding(codings: list[str], content: bytes) -> None:
+    assert decoded(content, codings) == DOCUMENT
 
 
-def test_promises_are_bounded() -> None:
-    streams = AdvertisedStreams()
-    streams.expect([URL] * (PENDING_LIMIT + 1), None, "a", 0.0)
-    streams.expect([OTHER], None, "b", 0.0)
-    assert len(streams) == PENDING_LIMIT
-    assert streams.receive_upgrade("/other") is None
+@pytest.mark.parametrize(
+    ("codings", "content"),
+    [
+        pytest.param(["br"], DOCUMENT, id="unknown"),
+        pytest.param(["gzip", "gzip"], gzip.compress(gzip.compress(DOCUMENT)), id="twice"),
+        pytest.param(["gzip"], DOCUMENT, id="not what it says"),
+        pytest.param(["gzip"], gzip.compress(DOCUMENT)[:-9], id="cut short"),
+        pytest.param(["gzip"], b"", id="empty"),
+        pytest.param(["gzip"], gzip.compress(b" " * (DOCUMENT_LIMIT + 1)), id="too long inside"),
+        pytest.param(["gzip"], gzip.compress(bytes(1 << 24)), id="a bomb"),
+    ],
+)
+def test_what_cannot_be_decoded_within_bounds_is_left_unread(
+    codings: list[str], content: bytes
+) -> None:
+    assert decoded(content, codings) is None
 
 
-def test_a_url_that_cannot_be_split_is_passed_over() -> None:
-    streams = expecting("wss://[::1/stream", URL)
-    assert len(streams) == 1
-    assert streams.receive_upgrade("/voice/stream") is not None
+def test_a_document_of_the_longest_permitted_length_is_decoded() -> None:
+    content = b" " * DOCUMENT_LIMIT
+    assert decoded(gzip.compress(content), ["gzip"]) == content
+
+
+@pytest.mark.parametrize(
+    ("form", "posted"),
+    [
+        pytest.param(f"CallSid={CALL_SID}&From=%2B1555", Posted(CALL_SID, False), id="first"),
+        pytest.param(f"From=%2B1555&CallSid={CALL_SID}", Posted(CALL_SID, False), id="last"),
+        pytest.param("CallSid=CA1&CallSid=CA2", Posted("CA1", False), id="twice"),
+        pytest.param("CallSid=" + "x" * 100, Posted("x" * 64, False), id="too long"),
+        pytest.param("CallSid=CA1&CallStatus=in-progress", Posted("CA1", False), id="in progress"),
+        pytest.param("CallSid=CA1&CallStatus=completed", Posted("CA1", True), id="completed"),
+        pytest.param("CallSid=CA1&CallStatus=no-answer", Posted("CA1", True), id="no answer"),
+        pytest.param(
+            "CallSid=CA1&StreamEvent=stream-started&StreamSid=MZ1",
+            Posted("CA1", False, "stream-started"),
+            id="stream started",
+        ),
+        pytest.param(
+            "CallSid=CA1&StreamEvent=stream-error&StreamError=31920+-+Stream+-+Handshake",
+            Posted("CA1", False, "stream-error", 31920),
+            id="stream error",
+        ),
+        pytest.param(
+            "CallSid=CA1&StreamEvent=stream-error&StreamError=it+failed+after+123456+ms",
+            Posted("CA1", False, "stream-error"),
+            id="an error without a code",
+        ),
+    ],
+)
+def test_a_form_tells_of_its_call(form: str, posted: Posted) -> None:
+    assert read_form(form.encode()) == posted
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"CallSid=", id="empty"),
+        pytest.param(b"From=a&CallStatus=completed", id="absent"),
+        pytest.param(b"callsid=CA1", id="other case"),
+        pytest.param(b"\xff\xd8\xff", id="not a form"),
+        pytest.param(b"&".join(b"a=b" for _ in range(300)), id="too many fields"),
+    ],
+)
+def test_a_form_that_names_no_call_tells_nothing(form: bytes) -> None:
+    assert read_form(form) is None

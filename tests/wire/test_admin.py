@@ -185,41 +185,6 @@ def test_the_metrics_parse_and_count_what_passed(
     assert ended["hopscope_closes_total", "eof_without_close", "none", "none"] == 1
 
 
-def test_a_stream_that_twiml_promised_and_nobody_asked_for_is_counted(
-    sidecar: RunningSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("proxy.twiml.ARRIVAL_S", 0.2)
-    twiml = (
-        b"<Response><Connect><Stream url='wss://voice.example.com/voice/stream'/></Connect>"
-        b"</Response>"
-    )
-    form = b"From=%2B15550001&CallSid=CA" + b"1" * 32
-
-    def fetch_twiml() -> None:
-        with sidecar.connect() as client:
-            client.send(
-                b"POST /voice/webhook HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
-                % (len(form), form)
-            )
-            server = upstream.accept()
-            server.receive_head()
-            server.send(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n"
-                b"%x\r\n%s\r\n0\r\n\r\n" % (len(twiml), twiml)
-            )
-            client.receive_head()
-            client.receive(len(twiml) + 11)
-
-    fetch_twiml()
-    late = sidecar.event("stream_never_arrived")
-    assert (late["path"], late["call_sid"]) == ("/voice/stream", "CA" + "1" * 32)
-    monkeypatch.setattr("proxy.twiml.ARRIVAL_S", 60)
-    fetch_twiml()
-    sidecar.upgrade(upstream)
-    assert sidecar.event("handshake")["call_sid"] == "CA" + "1" * 32
-    assert len(sidecar.sidecar.advertised) == 0
-
-
 @pytest.mark.parametrize(
     ("host", "status"),
     [("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:9101", 200), ("evil.example:80", 403)],

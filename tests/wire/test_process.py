@@ -65,7 +65,7 @@ def test_sighup_takes_a_good_file_and_refuses_a_bad_one(
     settings_file.write_text(good.replace('"first"', '"first"\nprefiks = "/voice"'))
     hopscope.process.send_signal(signal.SIGHUP)
     [reason] = hopscope.line("reload_refused")["reasons"]
-    assert reason == "route.0.prefiks: there is no such setting; did you mean prefix?"
+    assert reason == "route 'first'.prefiks: there is no such setting; did you mean prefix?"
     server.send(b"\x81\x02hi")
     assert client.receive(4) == b"\x81\x02hi"
     again = _upgrade(hopscope, upstream)
