@@ -164,7 +164,7 @@ def test_every_byte_is_heard_once_or_thrown_away(steps: list[Step]) -> None:
     echoed += len(playout.advance(now + LIMIT_S))
     assert playout.played + playout.cleared == sent
     assert echoed == marks
-    assert heard == int(now * BYTES_PER_SECOND)
+    assert abs(heard - now * BYTES_PER_SECOND) <= 1
 
 
 @quickly
