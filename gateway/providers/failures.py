@@ -108,7 +108,7 @@ def status_reason(status: int, body: str = "") -> Reason:
 
 def close_reason(code: int, text: str = "") -> Reason:
     """What it means that the provider closed a WebSocket that we still needed."""
-    for word in _WORD.findall(text.lower()):
+    for word in reversed(_WORD.findall(text.lower())):  # the last is the most precise
         if word in _WORDS:
             return _WORDS[word]
     return _CLOSE_CODES.get(code, "closed")

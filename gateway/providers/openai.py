@@ -213,9 +213,10 @@ class Transcription:
         cause = str(error.get("event_id")) if isinstance(error, dict) else ""
         if cause == "clear":
             return []  # there was nothing to forget
-        if cause.startswith("commit-") and (number := int(cause[7:])) in self._unnamed:
-            self._unnamed.remove(number)
-            return [Rejected(event, number)]
+        for number in self._unnamed:
+            if cause == f"commit-{number}":
+                self._unnamed.remove(number)
+                return [Rejected(event, number)]
         return [Rejected(event)]
 
 

@@ -26,8 +26,8 @@ from urllib.parse import urlencode
 from gateway.g711 import BYTES_PER_SECOND
 from gateway.providers.api import Api
 from gateway.providers.channel import Channel
-from gateway.providers.dialogue import Dialogue, Failed, Remark, SessionEvent
 from gateway.providers.failures import complaint, shown
+from gateway.providers.interplay import Failed, Interplay, Remark, SessionEvent
 from gateway.providers.openai import BASE_URL, append, transcription
 from gateway.speech import ProviderError
 
@@ -139,7 +139,7 @@ class RealtimeSession:
 
     def __init__(self, api: Api, channel: Channel, *, expects_answer: bool) -> None:
         self._api, self._channel = api, channel
-        self._dialogue = Dialogue(expects_answer=expects_answer)
+        self._interplay = Interplay(expects_answer=expects_answer)
         self._queue: deque[bytes | str] = deque()
         self._waiting = 0  # bytes of audio in the queue
         self._wake = asyncio.Event()
@@ -177,7 +177,7 @@ class RealtimeSession:
                         event = await self._channel.receive()
                 except TimeoutError:
                     raise self._api.error("timeout", "the answer does not come") from None
-                for happened in self._dialogue.receive(event):
+                for happened in self._interplay.receive(event):
                     if isinstance(happened, Failed):
                         raise complaint(self._api.provider, happened.event, secret=self._api.secret)
                     if isinstance(happened, Remark):
@@ -196,7 +196,7 @@ class RealtimeSession:
 
     def _wait_s(self) -> float | None:
         """How long the provider may be silent now."""
-        match self._dialogue.expects:
+        match self._interplay.expects:
             case "answer":
                 return self._api.first_byte_s
             case "more":

@@ -48,7 +48,7 @@ class Failed:
     event: dict[str, Any]
 
 
-class Dialogue:
+class Interplay:
     """Reads the provider's events (pure). `expects`: what must come next, if anything."""
 
     def __init__(self, *, expects_answer: bool = False) -> None:
