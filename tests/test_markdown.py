@@ -44,7 +44,7 @@ def words(*pieces: str) -> str:
         ("- [ ] open\n- [x] done\n[x] too", "open\ndone\ntoo"),
         ("- **bold** item\n*italic* line", "bold item\nitalic line"),
         ("```python\nx = 1\n```\nDone", "\nx = 1\n\nDone"),
-        ("~~~\nx\n~~~", "\nx\n"),
+        ("~~~sh\nx\n~~~", "\nx\n"),
         ("a\\*b \\[x\\](y) C:\\dir \\", "a*b [x](y) C:\\dir \\"),
         ("5 - 3 and 4 # 5 > 2", "5 - 3 and 4 # 5 > 2"),
         ("Wow!", "Wow!"),

@@ -37,6 +37,7 @@ Write to a.b@example.com or https://x.io/a.b?c=d.|See README.md.|Ask node.js.
 He said "Stop."|Then he left.|She asked "why?" and went.|(See above.)|OK.
 He said “Stop.”|Then ‘go!’|(It was late.) and so on.
 Yahoo is here!|is it?|it is.|i know. not much.|you know. really.
+1. We call.|2. They call.
 1. Call us.|In doubt: 2. Ask for 3 people.
 Version 2.0.|It is new.|So do I.|Then go.|"I'm here."|So's he.
 Plan B. Nothing else.|Vitamin C.|It's late.|At 5 p.m.|“We close.”
@@ -60,6 +61,11 @@ def test_a_line_is_a_sentence_of_its_own_and_marks_are_not_read() -> None:
     text = "# A title\n\nSome of **it**:\n- a `point`\n- [two](http://x.io/a.b). Yes\n3. three\n"
     sentences = ["A title", "Some of it:", "a point", "two.", "Yes", "3. three"]
     assert split(text) == split(*text) == sentences
+
+
+def test_a_quote_after_a_full_width_stop_and_a_space_is_the_next_ones() -> None:
+    assert split('好。 "Hi."') == ["好。", '"Hi."']
+    assert split('好。"Hi."') == ['好。"', 'Hi."']
 
 
 def given_out(*pieces: str) -> list[list[str]]:
@@ -113,6 +119,11 @@ def test_a_long_first_sentence_is_given_out_by_clauses(text: str, sentences: lis
 def test_the_first_clause_comes_before_its_sentence_is_there() -> None:
     assert given_out(f"{LONG}, and ")[0] == [f"{LONG},"]
     assert given_out(f"{LONG}")[0] == []
+
+
+def test_a_clause_may_be_given_out_while_another_sentence_is_in_doubt() -> None:
+    sentences = ["Oh yes,", "at 9 a.m.", "We go."]
+    assert split("Oh yes, at 9 a.m. We go.", first_clause_chars=20) == sentences
 
 
 def test_each_reply_has_a_first_sentence() -> None:

@@ -120,6 +120,25 @@ def test_silence_is_waited_for_as_long_as_set(window_s: float, silence_s: float)
     assert silence_s - 1e-6 <= ended.silence_s < silence_s + window_s - 1e-6
 
 
+def test_ten_windows_of_a_tenth_of_a_second_are_a_second() -> None:
+    """Their sum in floats is a little less."""
+    detector = TurnDetector(
+        min_speech_s=1.0, pause_s=1.0, silence_s=2.0, max_utterance_s=4.0, sure_threshold=1.0
+    )
+    places = [
+        (type(event), number)
+        for number, p in enumerate([0.9] * 10 + [0.0] * 20 + [0.9] * 40, start=1)
+        for event in detector.receive(p, 0.1)
+    ]
+    assert places == [
+        (SpeechStarted, 10),
+        (SpeechPaused, 20),
+        (SpeechEnded, 30),
+        (SpeechStarted, 40),
+        (SpeechEnded, 70),
+    ]
+
+
 def test_a_pause_is_not_told_with_the_end() -> None:
     for settings_ in ({"pause_s": 0.5}, {"pause_s": 2.0}, {"pause_s": 0.49}):
         events = hear(TurnDetector(**settings_), [0.9] * 5 + [0.0] * 20)
