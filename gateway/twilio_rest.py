@@ -93,8 +93,8 @@ class Rest:
         except (ValueError, TypeError, AttributeError):
             # A success that is no JSON, or not of the shape that the library takes for granted.
             failure = uncertain("something that is not Twilio's API took the request")
-        # None: what is behind it quotes addresses and forms.
-        raise failure from None
+        # Raised out here it has no context, which would quote addresses and forms.
+        raise failure
 
 
 def _from_answer(error: TwilioException) -> TwilioError:
@@ -126,10 +126,11 @@ def _unsent_because(error: BaseException) -> str | None:
             return "its address is not one"
         if isinstance(seen, urllib3.exceptions.NameResolutionError):
             return "its name does not resolve"
-        if isinstance(seen, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
-            return "no connection in time"
+        # Before the next: some versions derive it from ConnectTimeoutError.
         if isinstance(seen, urllib3.exceptions.NewConnectionError):
             return "no connection"
+        if isinstance(seen, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
+            return "no connection in time"
         if isinstance(seen, urllib3.exceptions.ProxyError):
             return "the proxy of this machine does not let it through"
         if isinstance(seen, ssl.SSLCertVerificationError):

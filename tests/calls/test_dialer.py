@@ -145,6 +145,11 @@ def test_a_gateway_that_stays_away_leaves_the_call_to_itself() -> None:
     assert sum(sleeps) == LOST_S
 
 
+def test_outages_are_forgiven_one_by_one() -> None:
+    polls: list[Reply] = [(503, ""), (200, view(status="in-progress"))] * 20
+    assert run(Gateway(PLACED, *polls, DONE), poll_s=1.0)["ending"] == "done"
+
+
 def test_a_call_that_the_gateway_forgot_is_told_as_such() -> None:
     error = failure(Gateway(PLACED, (404, {"error": "unknown call"})))
     assert "does not know the call" in error.error
