@@ -137,6 +137,7 @@ def test_each_reply_has_a_first_sentence() -> None:
 def test_no_sentence_is_longer_than_the_limit() -> None:
     words = " ".join(["seven77"] * 50)
     assert split(words) == [" ".join(["seven77"] * 37), " ".join(["seven77"] * 13)]
+    assert split("a " + "b" * 298 + " c") == ["a " + "b" * 298, "c"]
     assert split("x" * 301) == ["x" * 300, "x"]
     assert split("x" * 300 + ".y") == ["x" * 300, ".y"]
     comma = "Sure! " + "seven77 " * 30 + "seven77, " + "seven77 " * 20
