@@ -105,6 +105,7 @@ class Conversation:
         self._recent: deque[bytes] = deque(maxlen=PREROLL_FRAMES)
         self._listener: Listener | None = None
         self._is_hearing = False
+        self._heard_at = 0.0  # the last frame came
         self._was_answered = True  # a word of ours followed the last utterance
         self._transcript: asyncio.Task[str] | None = None
         self._is_transcript_whole = False
@@ -167,22 +168,27 @@ class Conversation:
 
     def _hear(self, audio: bytes) -> None:
         """Take one frame; within it the caller may begin, pause or end."""
+        self._heard_at = time.monotonic()
         self._recent.append(audio)
         if self._is_hearing and self._listener is not None:
             self._listener.hear(audio)
         for probability, seconds in self._activity.receive_audio(audio):
-            for event in self._detector.receive(probability, seconds):
-                match event:
-                    case SpeechStarted():
-                        self._begin_utterance()
-                    case SpeechPaused():
-                        self._transcribe()  # early: most pauses of this length end the utterance
-                    case SpeechResumed():
-                        self._is_transcript_whole = False
-                    case SpeechEnded():
-                        self._end_utterance(event)
+            self._detect(probability, seconds)
+
+    def _detect(self, probability: float, seconds: float) -> None:
+        for event in self._detector.receive(probability, seconds):
+            match event:
+                case SpeechStarted():
+                    self._begin_utterance()
+                case SpeechPaused():
+                    self._transcribe()  # early: most pauses of this length end the utterance
+                case SpeechResumed():
+                    self._is_transcript_whole = False
+                case SpeechEnded():
+                    self._end_utterance(event)
 
     def _begin_utterance(self) -> None:
+        self._watch_for_stall()
         self._interrupt()
         self._cancel_timer("no_input")
         self._is_hearing = True
@@ -352,6 +358,18 @@ class Conversation:
         self.end(ending)
 
     # Timers.
+
+    def _watch_for_stall(self) -> None:
+        """Twilio streams silence, too. Where a peer just stops, that is silence all the same."""
+        self._set_timer("stall", self._manners.silence_s, self._look_for_stall)
+
+    def _look_for_stall(self) -> None:
+        if not self._is_hearing:
+            return
+        if time.monotonic() - self._heard_at >= self._manners.silence_s:
+            self._detect(0.0, self._manners.silence_s)
+        else:
+            self._watch_for_stall()
 
     def _ask_for_input(self) -> None:
         if self._is_hearing or self._speaking is None or not self._speaking.done():

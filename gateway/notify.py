@@ -2,40 +2,58 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
+from gateway.conversation import TurnTaken
 from gateway.speaker import Speaker
 from gateway.speech import ProviderError
 from gateway.stream import Stream, StreamEndedError
 from gateway.voices import Voices
 
 
-async def notify(stream: Stream, voices: Voices, text: str) -> str:
-    """Returns done, stream_over (before the last word) or provider_failed (after an apology)."""
-    listening = asyncio.create_task(_listen(stream))
-    speaking = asyncio.create_task(_speak(stream, voices, text))
-    try:
-        await asyncio.wait({listening, speaking}, return_when=asyncio.FIRST_COMPLETED)
-        return speaking.result() if speaking.done() else "stream_over"
-    finally:
-        listening.cancel()
-        speaking.cancel()
-        await asyncio.gather(listening, speaking, return_exceptions=True)
+class Notice:
+    """One notify call."""
 
+    def __init__(self, stream: Stream, voices: Voices, text: str) -> None:
+        self._stream, self._text = stream, text
+        self._speaker = Speaker(stream, voices)
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.taken: list[TurnTaken] = []
 
-async def _listen(stream: Stream) -> None:
-    """Marks are echoed among what the caller says, which nobody hears."""
-    async for _ in stream.messages():
-        pass
+    async def run(self) -> str:
+        """Say it: done, stream_over (before the last word), provider_failed (an apology was
+        heard instead), or what end() was told."""
+        listening = asyncio.create_task(self._listen())
+        speaking = asyncio.create_task(self._speak())
+        either: set[asyncio.Future[Any]] = {listening, speaking, self._over}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if speaking.done():
+                return speaking.result()
+            return self._over.result() if self._over.done() else "stream_over"
+        finally:
+            listening.cancel()
+            speaking.cancel()
+            await asyncio.gather(listening, speaking, return_exceptions=True)
 
+    def end(self, ending: str) -> None:
+        """Have run() return this."""
+        if not self._over.done():
+            self._over.set_result(ending)
 
-async def _speak(stream: Stream, voices: Voices, text: str) -> str:
-    try:
-        await Speaker(stream, voices).say(_whole(text))
-    except StreamEndedError:
-        return "stream_over"
-    except ProviderError:
-        return "provider_failed"
-    return "done"
+    async def _listen(self) -> None:
+        """Marks are echoed among what the caller says, which nobody hears."""
+        async for _ in self._stream.messages():
+            pass
+
+    async def _speak(self) -> str:
+        try:
+            await self._speaker.say(_whole(self._text))
+        except StreamEndedError:
+            return "stream_over"
+        except ProviderError:
+            return "provider_failed"
+        return "done"
 
 
 async def _whole(text: str) -> AsyncIterator[str]:

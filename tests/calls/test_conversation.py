@@ -512,6 +512,16 @@ def test_speech_that_was_not_understood_is_asked_for_again() -> None:
     hold(test, ears=[""])
 
 
+def test_a_stream_that_stops_in_mid_sentence_is_silence_all_the_same() -> None:
+    async def test(call: Call) -> None:
+        call.socket.speak(20)
+        await call.until(lambda: call.told.turns)
+        assert call.told.turns[0].caller == "hello"
+        call.socket.stop()
+
+    hold(test, ears=["hello"], agent=["Yes."], manners=Manners(silence_s=0.3))
+
+
 def test_a_silent_caller_is_asked_once_and_then_told_goodbye() -> None:
     async def test(call: Call) -> None:
         await call.running
