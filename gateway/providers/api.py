@@ -57,6 +57,12 @@ class Api:
     def secret(self) -> str:
         return self._key.get_secret_value()
 
+    def url(self, path: str) -> str:
+        """The address of a path. A /v1 that ends the base is not said twice."""
+        if path.startswith("/v1/"):
+            return self.base_url.removesuffix("/v1") + path
+        return self.base_url + path
+
     def headers(self) -> dict[str, str]:
         return {"User-Agent": "hopscope", **self._sign(self.secret)}
 
@@ -153,7 +159,7 @@ class Api:
             try:
                 request = self._connections().request(
                     method,
-                    f"{self.base_url}{path}",
+                    self.url(path),
                     json=content,
                     headers=self.headers(),
                     allow_redirects=False,

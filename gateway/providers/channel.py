@@ -17,6 +17,7 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
 )
+from websockets.protocol import State
 
 from gateway.providers.api import Api
 from gateway.providers.failures import closure, refusal
@@ -38,7 +39,7 @@ class Channel:
     @classmethod
     async def open(cls, api: Api, path: str) -> "Channel":
         """Raises ProviderError."""
-        url = "ws" + f"{api.base_url}{path}".removeprefix("http")
+        url = "ws" + api.url(path).removeprefix("http")
         headers = api.headers()
         try:
             websocket = await _Direct(
@@ -91,6 +92,10 @@ class Channel:
         if not isinstance(value, dict):
             raise self._api.error("bad_answer", f"no JSON object: {message[:80]!r}")
         return value
+
+    @property
+    def is_open(self) -> bool:
+        return self._websocket.state is State.OPEN
 
     async def close(self) -> None:
         await self._websocket.close()

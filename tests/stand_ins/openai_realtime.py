@@ -230,11 +230,12 @@ class ConversationSession(Session):
         if extra := session.keys() - {"type", "output_modalities", "instructions", "audio"}:
             complain(f"unknown settings: {extra}")
         heard, said = session["audio"]["input"], session["audio"]["output"]
-        if heard.get("format") != MULAW or said.get("format") != MULAW:
+        is_reader = heard == {"turn_detection": None}  # it only speaks
+        if (heard.get("format") != MULAW and not is_reader) or said.get("format") != MULAW:
             complain(f"the formats are {heard.get('format')} and {said.get('format')}")
         if session.get("output_modalities") != ["audio"]:
             complain(f"the modalities are {session.get('output_modalities')}")
-        if heard.get("turn_detection", {}).get("type") != "server_vad":
+        if not is_reader and heard.get("turn_detection", {}).get("type") != "server_vad":
             complain(f"the turn detection is {heard.get('turn_detection')}")
         if said.get("voice") not in REALTIME_VOICES:
             return "invalid_value", "session.audio.output.voice"
@@ -244,13 +245,31 @@ class ConversationSession(Session):
     async def receive(self, event: dict[str, Any]) -> bool:
         match event.get("type"):
             case "response.create":
-                _, _, words = event["response"]["instructions"].partition(": ")
-                self._answer(words)
+                self._answer(self._asked(event["response"]))
             case "conversation.item.truncate":
                 await self._truncate(event)
             case _:
                 return await super().receive(event)
         return True
+
+    def _asked(self, response: dict[str, Any]) -> str:
+        """The words of a greeting, or of a text that is to be read."""
+        if response.keys() == {"instructions"}:
+            return str(response["instructions"].partition(": ")[2])
+        match response:
+            case {
+                "conversation": "none",
+                "input": [
+                    {
+                        "type": "message",
+                        "role": "user",
+                        "content": [{"type": "input_text", "text": str(text)}],
+                    }
+                ],
+            } if len(response) == 2:
+                return text
+        self.stand_in.complain(f"a response is asked for as {response}")
+        return ""
 
     async def append(self, audio: bytes) -> None:
         await super().append(audio)
