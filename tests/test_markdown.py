@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.markdown import MarkdownReader
 
-quickly = settings(derandomize=True, deadline=None, max_examples=300)
+quickly = settings(derandomize=True, deadline=None, max_examples=150)
 
 
 def words(*pieces: str) -> str:

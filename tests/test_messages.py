@@ -25,7 +25,7 @@ from gateway.messages import (
     parse_message,
 )
 
-quickly = settings(derandomize=True, deadline=None, max_examples=200)
+quickly = settings(derandomize=True, deadline=None, max_examples=100)
 
 STREAM, CALL, ACCOUNT = (prefix + "0123456789abcdef" * 2 for prefix in ("MZ", "CA", "AC"))
 AUDIO = bytes(range(160))

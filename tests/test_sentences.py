@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.sentences import SentenceSplitter
 
-quickly = settings(derandomize=True, deadline=None, max_examples=200)
+quickly = settings(derandomize=True, deadline=None, max_examples=100)
 
 
 def split(*pieces: str, **lengths: int) -> list[str]:
@@ -199,8 +199,11 @@ def test_no_word_is_lost_and_none_is_said_twice(parts: list[str], gap: str) -> N
         assert [c for c in spoken if c.isalnum()] == [c for c in written if c.isalnum()]
 
 
+words = st.builds("{}{}".format, st.sampled_from("aZß7"), st.text("aZ7.,;:!?'\"()…-", max_size=8))
+
+
 @quickly
-@given(st.lists(st.from_regex(r"[A-Z0-9a][A-Zaß0-9.,;:!?'\"()…-]{0,8}[a-z]?", fullmatch=True)))
+@given(st.lists(words, max_size=12))
 def test_all_that_is_written_between_words_is_given_out(parts: list[str]) -> None:
     text = " ".join(parts)
     for lengths in ({}, SHORT):

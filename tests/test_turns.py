@@ -18,7 +18,7 @@ from gateway.turns import (
     TurnEvent,
 )
 
-quickly = settings(derandomize=True, deadline=None, max_examples=200)
+quickly = settings(derandomize=True, deadline=None, max_examples=100)
 
 WINDOW_S = 0.032  # Silero's, at 8 kHz
 
