@@ -29,7 +29,6 @@ Ending = Literal[
     "caller_hung_up",
     "no_input",  # asked twice, the caller said nothing
     "time_limit",
-    "no_input",  # the caller said nothing, was asked, and said nothing
     "completed",  # by Twilio's word alone
     "machine",  # an answering machine answered, and the settings say to hang up
     "drained",  # the gateway went down
@@ -121,6 +120,8 @@ class Call:
     answered_by: str = ""
     stream_error: str = ""
     has_twiml: bool = False  # it was told what to do: from then on it counts as started
+    # What was said, {caller, agent} for each turn, for whoever placed the call.
+    turns: list[dict[str, str]] = field(default_factory=list, repr=False)
     _token: str = field(default="", repr=False)
     _token_at: float = 0.0
     _is_token_used: bool = False
