@@ -70,6 +70,9 @@ class _Gateway:
     async def place(self, wanted: View) -> View:
         try:
             status, body = await self._ask("POST", "/calls", PLACED_S, json=wanted)
+        except aiohttp.ClientSSLError:
+            hint = "check what stands in front of the gateway, or dial where it runs"
+            raise DialError(f"{self._url} has no certificate that is trusted", hint) from None
         except aiohttp.ClientConnectorError:
             raise _absent(self._url) from None
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -17,6 +17,7 @@ from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from gateway.addresses import is_loopback
 from gateway.dial_errors import (
     TwilioError,
     answered_strangely,
@@ -39,12 +40,15 @@ class RestHttp(TwilioHttpClient):  # type: ignore[misc]  # the library has no ty
     """
 
     def __init__(self, timeout_s: float = ANSWER_S, api_url: str | None = None) -> None:
+        self._elsewhere = urlsplit(api_url) if api_url else None
+        is_here = self._elsewhere is not None and is_loopback(self._elsewhere.hostname or "")
         super().__init__(
             pool_connections=False,
             timeout=timeout_s,
             logger=logging.Logger("unheard", logging.CRITICAL),
+            # A proxy of the environment is for the internet; it cannot reach our loopback.
+            proxy={"http": "", "https": ""} if is_here else None,
         )
-        self._elsewhere = urlsplit(api_url) if api_url else None
 
     def request(self, method: str, url: str, *args: Any, **more: Any) -> Any:
         if self._elsewhere is not None:

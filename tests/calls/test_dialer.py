@@ -195,6 +195,22 @@ def test_a_gateway_that_is_not_there_is_named() -> None:
     assert "hopscope gateway" in error.hint
 
 
+def test_a_plain_gateway_behind_an_https_url_is_told_as_such() -> None:
+    async def work() -> DialError:
+        runner = web.ServerRunner(web.Server(Gateway(PLACED).reply, access_log=None))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = "https://{}:{}".format(*runner.addresses[0][:2])
+            with pytest.raises(DialError) as raised:
+                await dial(url, TOKEN, "+14155550100", say="Hello.")
+        finally:
+            await runner.cleanup()
+        return raised.value
+
+    assert "no certificate that is trusted" in asyncio.run(work()).error
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8081", "ftp://127.0.0.1", "http://", "http://[::1"])
 def test_what_is_no_address_is_not_dialled(url: str) -> None:
     assert "is not the address of a gateway" in refused_before(url).error
