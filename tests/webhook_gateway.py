@@ -13,6 +13,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.addresses import parse_public_url
 from gateway.calls import Call, Calls, Plan
+from gateway.credentials import Credentials
 from gateway.events import Events
 from gateway.settings import GatewaySettings
 from gateway.signatures import SignatureChecker
@@ -60,10 +61,17 @@ class Reply(NamedTuple):
 class Gateway:
     """The control side of a gateway whose streams the test plays."""
 
-    def __init__(self, runner: asyncio.Runner, public_url: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        runner: asyncio.Runner,
+        public_url: str,
+        credentials: Credentials | None = None,
+        **settings: Any,
+    ) -> None:
         self._runner = runner
         given = {"public_url": parse_public_url(public_url), **settings}
         self.settings = GatewaySettings(**given)
+        self.settings._credentials = credentials or Credentials(auth_token=TOKEN)
         self.public = public_url
         self.events = Events()
         limits = self.settings.limits.call_limits()
