@@ -9,14 +9,15 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
+from typing import Any
 
 from aiohttp import web
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from proxy.exchange import iso
-from proxy.history import Query
+from proxy.history import CALL, Query
 from proxy.probes import HEADER, LIFETIME_S
 from proxy.server import Sidecar
 from proxy.session import Session
@@ -37,11 +38,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Admin:
-    """The HTTP side of one sidecar."""
+    """The HTTP side of one sidecar.
 
-    def __init__(self, sidecar: Sidecar, token: str | None) -> None:
+    `collectors` are registries of others in the same process, printed behind the sidecar's; their
+    names must not be the sidecar's (of the process itself, only one may tell).
+    """
+
+    def __init__(
+        self, sidecar: Sidecar, token: str | None, collectors: Sequence[CollectorRegistry] = ()
+    ) -> None:
         self._sidecar = sidecar
         self._token = token
+        self._registries = (sidecar.metrics.registry, *collectors)
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: HostPort) -> HostPort:
@@ -59,6 +67,8 @@ class Admin:
                 web.get("/readyz", self._readyz),
                 web.get("/api/handshakes", self._handshakes),
                 web.get("/api/handshakes/{id}", self._handshake),
+                web.get("/api/calls", self._calls),
+                web.get("/api/calls/{id}", self._call),
                 web.get("/api/sessions", self._sessions),
                 web.get("/api/events", self._events),
                 web.post("/api/probes", self._arm_probe),
@@ -111,14 +121,17 @@ class Admin:
                     {"name": route.name, "upstream": str(route.upstream)}
                     for route in sidecar.routes
                 ],
-                "see": ["/metrics", "/readyz", "/api/handshakes", "/api/sessions", "/api/events"],
+                "see": [
+                    *("/metrics", "/readyz", "/api/handshakes", "/api/calls"),
+                    *("/api/sessions", "/api/events"),
+                ],
             }
         )
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         # The classic text format: OpenMetrics has no room for a counter and a histogram of one
         # name, and frame_payload_bytes is both.
-        text = generate_latest(self._sidecar.metrics.registry)
+        text = b"".join(generate_latest(registry) for registry in self._registries)
         return web.Response(
             body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -132,13 +145,20 @@ class Admin:
         return web.json_response({"status": "ready"})
 
     async def _handshakes(self, request: web.Request) -> web.Response:
+        kind = request.query.get("kind", "handshake")
+        return await self._page(request, "handshakes", None if kind == "all" else kind)
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        return await self._page(request, "calls", CALL)
+
+    async def _page(self, request: web.Request, name: str, kind: str | None) -> web.Response:
         values = request.query
         try:
             limit = min(max(int(values.get("limit", "50")), 1), PAGE_LIMIT)
         except ValueError:
             raise web.HTTPBadRequest(text="limit should be a number\n") from None
         query = Query(
-            kind=None if values.get("kind") == "all" else values.get("kind", "handshake"),
+            kind=kind,
             limit=limit,
             before=values.get("before"),
             ingress=values.get("ingress"),
@@ -147,16 +167,28 @@ class Admin:
         )
         rows = await self._sidecar.history.find(query)
         following = rows[-1]["id"] if len(rows) == limit else None
-        return web.json_response({"handshakes": rows, "next": following})
+        return web.json_response({name: rows, "next": following})
 
     async def _handshake(self, request: web.Request) -> web.Response:
         row = await self._sidecar.history.get(request.match_info["id"])
         if row is None:
             raise web.HTTPNotFound(text="no handshake of this id is in the history\n")
-        running = self._sidecar.relay.pairs.get(row["id"])
-        if row["session"] is None and running is not None:
-            row["session"] = running.session.line(perf_counter())
+        self._add_running_session(row)
         return web.json_response(row)
+
+    async def _call(self, request: web.Request) -> web.Response:
+        row = await self._sidecar.history.get(request.match_info["id"])
+        if row is None or row["kind"] != CALL:
+            raise web.HTTPNotFound(text="no phone call of this id or CallSid is in the history\n")
+        for handshake in row["handshakes"]:
+            self._add_running_session(handshake)
+        return web.json_response(row)
+
+    def _add_running_session(self, row: dict[str, Any]) -> None:
+        """The session of a row that is still running, as far as it has come."""
+        running = self._sidecar.relay.pairs.get(row["id"])
+        if running is not None and row.get("session") is None:
+            row["session"] = running.session.line(perf_counter())
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         now = perf_counter()

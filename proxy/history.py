@@ -1,8 +1,10 @@
 """What happened, kept on disk: SQLite in WAL mode, written by a thread in batches.
 
 Nothing waits for it. Rows gather in memory for at most half a second; a kill -9 loses those and
-no more, since SQLite's log survives the death of its writer. Without a file the same tables live
-in memory, so that the admin address answers alike with --no-history.
+no more, since SQLite's log survives the death of its writer. Several processes may write to one
+file, a sidecar and a voice gateway say: each batch is one short transaction, and waits its turn.
+Without a file the same tables live in memory, so that the admin address answers alike with
+--no-history.
 """
 
 import asyncio
@@ -22,20 +24,23 @@ PENDING_LIMIT = 5000
 MEMORY_ROWS = 1000
 _PRUNE_EVERY_S = 60.0
 _BUSY_S = 5.0
+_SWITCH_AGAIN_S = 0.01
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
-    id TEXT PRIMARY KEY,        -- of the exchange; sorts by time
-    kind TEXT NOT NULL,         -- handshake or request
+    id TEXT PRIMARY KEY,        -- of the exchange or the phone call; sorts by time
+    kind TEXT NOT NULL,         -- handshake, request or call
     at REAL NOT NULL,           -- epoch seconds
     ingress TEXT, outcome TEXT, call_sid TEXT,
     line TEXT NOT NULL,         -- the log line, JSON
-    detail TEXT NOT NULL,       -- both heads in order, JSON
+    detail TEXT NOT NULL,       -- what only the full view shows, both heads say; JSON
     session TEXT                -- the line of the session that followed, once it has ended
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS events_at ON events (at);
 CREATE INDEX IF NOT EXISTS events_call ON events (call_sid) WHERE call_sid IS NOT NULL;
 """
 _VERSION = 1
+CALL = "call"  # the kind of a phone call's row
+HANDSHAKES_LIMIT = 100  # of one phone call, in its full view
 
 
 class HistoryError(Exception):
@@ -88,7 +93,7 @@ class Book:
             )
 
     def find(self, query: Query) -> list[dict[str, Any]]:
-        """The matching rows: the log line, and `session` where one has ended."""
+        """The matching rows: `kind`, the log line, and `session` where one has ended."""
         wanted = {
             "kind": query.kind,
             "ingress": query.ingress,
@@ -103,17 +108,32 @@ class Book:
             values.append(query.before)
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         rows = self._db.execute(
-            f"SELECT line, session FROM events {clause} ORDER BY id DESC LIMIT ?",  # noqa: S608 - names are ours
+            f"SELECT kind, line, session FROM events {clause} ORDER BY id DESC LIMIT ?",  # noqa: S608 - names are ours
             (*values, query.limit),
         )
-        return [_merged(line, session) for line, session in rows]
+        return [_merged(*row) for row in rows]
 
-    def get(self, event_id: str) -> dict[str, Any] | None:
-        """One row with both heads, or None."""
-        row = self._db.execute(
-            "SELECT line, session, detail FROM events WHERE id = ?", (event_id,)
-        ).fetchone()
-        return None if row is None else _merged(row[0], row[1]) | json.loads(row[2])
+    def get(self, name: str) -> dict[str, Any] | None:
+        """One row with all that is kept of it, or None. `name` is its id, or a CallSid.
+
+        A CallSid names its phone call, or else the newest handshake of it. A phone call comes
+        with its `handshakes`, newest first.
+        """
+        columns = "SELECT kind, line, session, detail, call_sid FROM events"
+        row = self._db.execute(f"{columns} WHERE id = ?", (name,)).fetchone()
+        if row is None:
+            kinds = "kind = 'call' DESC, kind = 'handshake' DESC, id DESC"
+            row = self._db.execute(
+                f"{columns} WHERE call_sid = ? ORDER BY {kinds} LIMIT 1", (name,)
+            ).fetchone()
+        if row is None:
+            return None
+        kind, line, session, detail, call_sid = row
+        told: dict[str, Any] = _merged(kind, line, session) | json.loads(detail)
+        if kind == CALL:
+            query = Query(limit=HANDSHAKES_LIMIT, call_sid=call_sid)
+            told["handshakes"] = self.find(query) if call_sid is not None else []
+        return told
 
     def close(self) -> None:
         self._db.close()
@@ -128,21 +148,40 @@ def _open(file: Path | None) -> sqlite3.Connection:
         file or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
-        if file is not None:
-            db.execute("PRAGMA journal_mode=WAL")
-            # NORMAL may lose the last commits with the power, never with the process.
-            db.execute("PRAGMA synchronous=NORMAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
-            raise HistoryError(
-                f"{file} was written by a newer hopscope; name another file in [history]"
-            )
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version={_VERSION}")
+        _prepare(db, file)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
+    if file is not None:
+        _write_ahead(db)
+        # NORMAL may lose the last commits with the power, never with the process.
+        db.execute("PRAGMA synchronous=NORMAL")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, _VERSION):
+        raise HistoryError(
+            f"{file} was written by a newer hopscope; name another file in [history]"
+        )
+    db.executescript(_SCHEMA)
+    if version != _VERSION:
+        db.execute(f"PRAGMA user_version={_VERSION}")
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Switch to WAL mode, for which SQLite does not wait its turn as it does for all else."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(_SWITCH_AGAIN_S)
+        else:
+            return
 
 
 def open_for_reading(file: Path) -> Book:
@@ -165,7 +204,12 @@ class History:
         self._pruned_at = 0.0
 
     def add_event(self, kind: str, at: float, line: dict[str, Any], detail: dict[str, Any]) -> None:
-        values = (line["id"], kind, at, line["ingress"], line["outcome"], line["call_sid"])
+        """Keep a row; one of the same id is replaced. `line` has `id`, and what filters look for.
+
+        `at` is an epoch second. A phone call is of kind `CALL`, and has a `call_sid`.
+        """
+        wanted = (line.get(name) for name in ("ingress", "outcome", "call_sid"))
+        values = (line["id"], kind, at, *wanted)
         self._add(
             "INSERT OR REPLACE INTO events (id, kind, at, ingress, outcome, call_sid, line, detail)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -186,8 +230,9 @@ class History:
     async def find(self, query: Query) -> list[dict[str, Any]]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._find, query)
 
-    async def get(self, event_id: str) -> dict[str, Any] | None:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._get, event_id)
+    async def get(self, name: str) -> dict[str, Any] | None:
+        """As `Book.get`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._get, name)
 
     def close(self) -> None:
         self._thread.submit(self._write)
@@ -220,12 +265,13 @@ class History:
         self._write()
         return self._book.find(query)
 
-    def _get(self, event_id: str) -> dict[str, Any] | None:
+    def _get(self, name: str) -> dict[str, Any] | None:
         self._write()
-        return self._book.get(event_id)
+        return self._book.get(name)
 
 
-def _merged(line: str, session: str | None) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(line)
-    row["session"] = json.loads(session) if session else None
+def _merged(kind: str, line: str, session: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": kind} | json.loads(line)
+    if kind != CALL:
+        row["session"] = json.loads(session) if session else None
     return row

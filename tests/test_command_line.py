@@ -204,7 +204,7 @@ def test_history_prints_handshakes_newest_first_as_json(run: Run, book: Path) ->
     told = json.loads(ended.out)
     assert told["next"] is None
     assert [row["id"] for row in told["handshakes"]] == [line(n)["id"] for n in (3, 2, 1)]
-    assert told["handshakes"][-1] == line(1) | {"session": None}
+    assert told["handshakes"][-1] == line(1) | {"kind": "handshake", "session": None}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_show_prints_one_row_with_both_heads(run: Run, book: Path) -> None:
     ended = run("show", line(2)["id"], "--file", book, "--json")
     assert (ended.code, ended.err) == (0, "")
     refused = line(2, ingress="cloudflare", outcome="refused", status=404)
-    assert json.loads(ended.out) == refused | HEADS | {"session": None}
+    assert json.loads(ended.out) == refused | HEADS | {"kind": "handshake", "session": None}
     ended = run("show", line(2)["id"], "--file", book)
     assert "Host: voice.example.com" in ended.out
     assert "Cookie: present" in ended.out

@@ -2,13 +2,10 @@
 
 import asyncio
 import os
-import signal
 import sqlite3
 import stat
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,6 @@ from proxy.history import (
     default_file,
     open_for_reading,
 )
-
-PATIENCE_S = 20.0
 
 
 def line(number: int, **fields: Any) -> dict[str, Any]:
@@ -55,20 +50,14 @@ def book() -> Book:
     return Book(None, rows=1000, days=1)
 
 
-def wait_for(is_so: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
-
-
 def test_an_event_is_found_as_it_was_told_and_shown_with_both_heads(book: Book) -> None:
     kept = History(book)
     told = line(1, target="/voice/stream", violations=[{"field": "Upgrade", "saw": None}])
     heads = {"request_head": [["Host", "a"], ["Cookie", None]], "response_head": []}
     kept.add_event("handshake", time.time(), told, heads)
-    assert found(kept) == [told | {"session": None}]
-    assert asyncio.run(kept.get(told["id"])) == told | {"session": None} | heads
+    row = told | {"kind": "handshake", "session": None}
+    assert found(kept) == [row]
+    assert asyncio.run(kept.get(told["id"])) == row | heads
     kept.close()
 
 
@@ -87,6 +76,54 @@ def test_a_session_joins_its_handshake_and_brings_the_call_sid(book: Book) -> No
     assert second["session"]["ending"] == "close_handshake"
     assert ids(found(kept, Query(call_sid="CA1"))) == [1]
     assert ids(found(kept, Query(call_sid="CA2"))) == [2]
+    kept.close()
+
+
+def phone_call(number: int, call_sid: str | None = "CA1", **fields: Any) -> dict[str, Any]:
+    """The line of a phone call: it has neither ingress nor outcome."""
+    turns = [{"number": 1, "caller": "Hello?", "agent": "Hello!", "ms": {"first_audio": 620}}]
+    told = {"id": f"{number:018}", "call_sid": call_sid, "direction": "inbound", "turns": turns}
+    return told | fields
+
+
+def test_a_phone_call_is_a_row_of_its_own(book: Book) -> None:
+    kept = filled(book, line(1, call_sid="CA1"))
+    kept.add_event("call", time.time(), phone_call(2), {})
+    kept.add_event("call", time.time(), phone_call(3, "CA3"), {})
+    assert ids(found(kept)) == [1]
+    assert found(kept, Query(kind="call", limit=1)) == [phone_call(3, "CA3") | {"kind": "call"}]
+    assert ids(found(kept, Query(kind="call", call_sid="CA1"))) == [2]
+    assert ids(found(kept, Query(kind=None, call_sid="CA1"))) == [2, 1]
+    kept.close()
+
+
+def test_a_phone_call_is_found_by_its_id_or_call_sid_with_its_handshakes(book: Book) -> None:
+    kept = filled(book, line(1, call_sid="CA1"), line(2), line(4, call_sid="CA2"))
+    kept.add_event("call", time.time(), phone_call(3), {"parties": ["+15550001"]})
+    kept.add_session({"id": line(2)["id"], "call_sid": "CA1"})
+    told = asyncio.run(kept.get("CA1"))
+    assert told is not None
+    assert told == asyncio.run(kept.get(phone_call(3)["id"]))
+    assert ids(told.pop("handshakes")) == [2, 1]
+    assert told == phone_call(3) | {"kind": "call", "parties": ["+15550001"]}
+    kept.close()
+
+
+def test_a_call_sid_without_a_phone_call_gives_its_newest_handshake(book: Book) -> None:
+    kept = filled(book, line(1, call_sid="CA1"), line(2, call_sid="CA1"))
+    kept.add_event("request", time.time(), line(3, call_sid="CA1"), {})
+    kept.add_event("request", time.time(), line(4, call_sid="CA4"), {})
+    numbers = [asyncio.run(kept.get(name)) for name in ("CA1", "CA4", "CA9")]
+    assert [told and int(told["id"]) for told in numbers] == [2, 4, None]
+    kept.close()
+
+
+def test_a_phone_call_without_a_call_sid_has_no_handshakes(book: Book) -> None:
+    kept = filled(book, line(1))
+    kept.add_event("call", time.time(), phone_call(2, None), {})
+    told = asyncio.run(kept.get(phone_call(2)["id"]))
+    assert told is not None
+    assert told["handshakes"] == []
     kept.close()
 
 
@@ -282,46 +319,3 @@ def test_reading_sees_what_another_writes_and_disturbs_it_not(tmp_path: Path) ->
     assert (writing.dropped, writing.error) == (0, None)
     reading.close()
     writing.close()
-
-
-# What the sidecar does with its rows: it hands them over, and flushes every TICK_S.
-_WRITER = """
-import sys, time
-from pathlib import Path
-from proxy.history import Book, History
-from proxy.server import TICK_S
-kept = History(Book(Path(sys.argv[1]), rows=1000, days=1))
-for number in range(200):
-    line = {"id": f"{number:018}", "ingress": "nginx", "outcome": "upgraded", "call_sid": None}
-    kept.add_event("handshake", time.time(), line, {})
-print("handed over", flush=True)
-while True:
-    time.sleep(TICK_S)
-    kept.flush()
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
-    file = tmp_path / "history.sqlite3"
-    with subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(file)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(history.__file__).parents[1],
-    ) as writer:
-        assert writer.stdout is not None
-        try:
-            assert writer.stdout.readline() == "handed over\n"
-            reading = open_for_reading(file)
-            wait_for(lambda: reading.find(Query()), "the first batch")
-            reading.close()
-        finally:
-            writer.kill()
-    assert writer.returncode == -signal.SIGKILL
-    kept = open_for_reading(file)
-    assert ids(kept.find(Query(limit=1000))) == list(range(199, -1, -1))
-    kept.close()
-    book = sqlite3.connect(file)
-    assert book.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    book.close()

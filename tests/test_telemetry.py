@@ -63,7 +63,9 @@ def test_a_handshake_is_logged_counted_and_kept(bench: Bench) -> None:
     assert logged == [line | {"event": "handshake", "log_level": "info"}]
     labels = {"route": "none", "ingress": "unknown", "outcome": "upgraded", "status": "101"}
     assert bench.value("hopscope_handshakes_total", **labels) == 1
-    assert asyncio.run(bench.history.find(Query())) == [line | {"session": None}]
+    assert asyncio.run(bench.history.find(Query())) == [
+        line | {"kind": "handshake", "session": None}
+    ]
 
 
 def test_a_plain_request_goes_by_its_own_name(bench: Bench) -> None:

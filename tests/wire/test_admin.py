@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from peers import KEY, UPGRADE, RawUpstream, RunningSidecar, StartSidecar
@@ -183,6 +184,42 @@ def test_the_metrics_parse_and_count_what_passed(
     assert ended["hopscope_sessions_active",] == 0
     assert ended["hopscope_frames_total", "client", "default", "text"] == 3
     assert ended["hopscope_closes_total", "eof_without_close", "none", "none"] == 1
+
+
+def test_metrics_of_others_in_the_same_process_are_printed_too(sidecar: RunningSidecar) -> None:
+    others = CollectorRegistry()
+    Counter("hopscope_calls", "Phone calls.", ["mode"], registry=others).labels("notify").inc()
+    admin = Admin(sidecar.sidecar, None, collectors=[others])
+    address = sidecar.call(lambda: admin.start(HostPort("127.0.0.1", 0)))
+    sidecar.admin_port, own = address.port, sidecar.admin_port
+    body = _ask(sidecar, "/metrics")[1].decode()
+    samples = {s.name: s.value for f in text_string_to_metric_families(body) for s in f.samples}
+    assert (samples["hopscope_calls_total"], samples["hopscope_sessions_active"]) == (1, 0)
+    sidecar.call(admin.close)
+    sidecar.admin_port = own
+    assert b"hopscope_calls" not in _ask(sidecar, "/metrics")[1]
+
+
+def test_phone_calls_of_the_same_history_are_listed_and_shown_with_their_handshakes(
+    sidecar: RunningSidecar, upstream: RawUpstream
+) -> None:
+    call_sid = "CA" + "1" * 32
+    request = UPGRADE.replace(b"/voice/stream", f"/voice/stream/{call_sid}".encode())
+    client, _ = sidecar.upgrade(upstream, request)
+    row = {"id": "0" * 18, "call_sid": call_sid, "mode": "converse", "turns": []}
+    sidecar.call(lambda: sidecar.sidecar.history.add_event("call", 9e9, row, {}))
+    listed = _json(sidecar, "/api/calls?limit=5")
+    assert listed == {"calls": [row | {"kind": "call"}], "next": None}
+    shown = _json(sidecar, f"/api/calls/{call_sid}")
+    [handshake] = shown.pop("handshakes")
+    assert shown == row | {"kind": "call"}
+    assert handshake["id"] == sidecar.event("handshake")["id"]
+    assert handshake["session"]["ending"] is None
+    assert _ask(sidecar, f"/api/calls/{handshake['id']}")[0] == 404
+    assert _ask(sidecar, "/api/calls/unknown")[0] == 404
+    kinds = [row["kind"] for row in _json(sidecar, "/api/handshakes?kind=all")["handshakes"]]
+    assert kinds == ["handshake", "call"]
+    client.close()
 
 
 @pytest.mark.parametrize(
