@@ -1,4 +1,4 @@
-"""What was seen, for people: a table of handshakes, one handshake in full, events as they come."""
+"""What was seen, for people: a line for each row, one row in full, events as they come."""
 
 import json
 import os
@@ -11,6 +11,9 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from proxy.history import CALL
+from proxy.transcript import call_line, call_view
 
 Row = Mapping[str, Any]
 _STYLES = {
@@ -60,6 +63,8 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
 
 
 def _row_line(row: Row) -> Text:
+    if row.get("kind") == CALL:
+        return call_line(row)
     outcome = _outcome(row)
     outcome.pad_right(max(20 - len(outcome), 0))
     ending = _session_words(row["session"]) if row.get("session") else ""
@@ -74,8 +79,11 @@ def _row_line(row: Row) -> Text:
 
 
 def print_row(console: Console, row: Row) -> None:
-    """One row in full: the way it took, both heads, violations, the session."""
+    """One row in full: the way it took, both heads, violations, the session; or a phone call."""
     row = _printable(row)
+    if row.get("kind") == CALL:
+        _print_call(console, row)
+        return
     console.print(_picture(row))
     parts = [
         _section(
@@ -110,6 +118,15 @@ def print_row(console: Console, row: Row) -> None:
         console.print(Group(*heads))
     if row.get("session"):
         console.print(_session(row["session"]))
+
+
+def _print_call(console: Console, call: Row) -> None:
+    """A phone call turn by turn, then one line for each of its handshakes."""
+    console.print(call_view(call))
+    handshakes = call.get("handshakes") or []
+    console.print(Text("handshakes:" if handshakes else "no handshake of it was seen", "dim"))
+    for row in handshakes:
+        console.print(_row_line(row), soft_wrap=True)
 
 
 async def follow(admin: str, console: Console, *, as_json: bool) -> None:
