@@ -3,10 +3,12 @@
 Exit codes: 0 healthy, 1 broken, 2 cannot tell, 64 usage (sysexits.h EX_USAGE).
 """
 
+import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import closing
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -14,8 +16,13 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from proxy.exchange import OUTCOMES
-from proxy.history import Book, HistoryError, Query, default_file, open_for_reading
+from doctor.command import call
+from gateway.calls import DialError
+from gateway.command import dial
+from gateway.settings import GatewaySettings
+from gateway.settings import SettingsError as GatewaySettingsError
+from proxy.exchange import OUTCOMES, iso, new_id
+from proxy.history import CALL, Book, History, HistoryError, Query, default_file, open_for_reading
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
@@ -55,6 +62,15 @@ AdminUrl = Annotated[
     str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
 ]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
+PublicUrl = Annotated[
+    str | None, typer.Option(help="What Twilio calls: https://HOST[/PREFIX].", metavar="URL")
+]
+AllowUnsigned = Annotated[
+    bool, typer.Option("--allow-unsigned", help="Without TWILIO_AUTH_TOKEN, on loopback only.")
+]
+LogFormat = Annotated[
+    Literal["json", "console"], typer.Option(help="Lines for machines or for people.")
+]
 HistoryFile = Annotated[
     Path | None, typer.Option("--file", help="The history file, if not the one in the settings.")
 ]
@@ -70,9 +86,7 @@ def proxy(
     admin: AdminAddress = None,
     config: ConfigFile = None,
     no_history: NoHistory = False,
-    log_format: Annotated[
-        Literal["json", "console"], typer.Option(help="Lines for machines or for people.")
-    ] = "json",
+    log_format: LogFormat = "json",
 ) -> None:
     """Run the sidecar alone, in front of any gateway."""
     from proxy import process
@@ -91,35 +105,77 @@ def proxy(
 
 
 @app.command()
+def gateway(
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where the sidecar or the ingress dials.", metavar="HOST:PORT"),
+    ] = None,
+    public_url: PublicUrl = None,
+    allow_unsigned: AllowUnsigned = False,
+    config: ConfigFile = None,
+    no_history: NoHistory = False,
+    log_format: LogFormat = "json",
+) -> None:
+    """Run the voice gateway alone: webhooks, media streams, speech."""
+    from gateway import process
+    from gateway.journal import Journal
+    from proxy.process import open_history
+
+    settings = _gateway_settings(
+        config, listen=listen, public_url=public_url, allow_unsigned=allow_unsigned or None
+    )
+    sidecars = load_settings(config, history={"enabled": False} if no_history else None)
+
+    async def serve(_log: LogWriter) -> None:
+        async with _flushed(open_history(sidecars)) as history:
+            await process.serve(settings, Journal(_keeper(history)))
+
+    _log_and_run(serve, as_json=log_format == "json")
+
+
+@app.command()
 def up(
     demo: Annotated[
-        bool, typer.Option("--demo", help="Place one simulated stream, print what was seen, end.")
+        bool, typer.Option("--demo", help="Place one simulated call, print what was seen, end.")
     ] = False,
-    seconds: Annotated[float, typer.Option(help="How long the demo speaks.", min=0.1, max=60)] = 3,
     listen: Listen = None,
     admin: AdminAddress = None,
+    public_url: PublicUrl = None,
+    allow_unsigned: AllowUnsigned = False,
+    config: ConfigFile = None,
     no_history: NoHistory = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Where the demo's recording goes.", metavar="OUT.wav")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the sidecar in front of a built-in echo endpoint, whatever the routes say."""
+    """Run gateway, sidecar and admin address together."""
     from proxy import process
-    from proxy.echo import echo_endpoint
 
     if demo:
-        _demo(seconds, as_json)
+        _demo(record or Path("hopscope-demo.wav"), as_json)
         return
     if as_json:
         _fail("--json goes with --demo; the log of a running sidecar is JSON anyway", USAGE)
+    kept = {"enabled": False} if no_history else None
+    unsigned = allow_unsigned or None
+    settings = _gateway_settings(config, public_url=public_url, allow_unsigned=unsigned)
+    upstream = Upstream(*settings.listen)
 
-    def load(echo: Upstream) -> Settings:
-        kept = {"enabled": False} if no_history else None
-        return load_settings(upstream=echo, route=[], listen=listen, admin=admin, history=kept)
+    def load() -> Settings:
+        return load_settings(
+            config, upstream=upstream, route=[], listen=listen, admin=admin, history=kept
+        )
 
-    async def serve(log: LogWriter) -> None:
-        async with echo_endpoint() as echo:
-            await process.serve(lambda: load(echo), log)
+    if settings.public_url is None:  # Twilio's stand-in on this machine calls the sidecar
+        here = f"http://{load().listen}"
+        settings = _gateway_settings(config, public_url=here, allow_unsigned=unsigned)
+    load()
+    _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
-    _log_and_run(serve)
+
+app.command()(call)
+app.command()(dial)
 
 
 @app.command()
@@ -197,33 +253,127 @@ def _log_and_run(
         log.close()
 
 
-def _demo(seconds: float, as_json: bool) -> None:
+def _demo(record: Path, as_json: bool) -> None:
+    """One call that holds a conversation of two turns, through the sidecar, on this machine."""
     import structlog
-    from rich.progress import Progress
 
-    from proxy import process, report
-    from proxy.demo import place_demo_call
+    import proxy.report
+    from doctor import report
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    row: dict[str, Any] = {}
+    called, row = _with_progress("a call in two turns", lambda progress: _place(record, progress))
+    if as_json:
+        _print_json({"call": called.as_json(), "history": row})
+    else:
+        console = Console()
+        report.print_report(console, called)
+        proxy.report.print_row(console, row)
+    if called.twilio_error is not None or len(row["turns"]) < len(called.turns):
+        raise typer.Exit(BROKEN)
 
-    async def call() -> None:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("a Twilio-shaped stream through the sidecar", total=1.0)
-            row.update(
-                await place_demo_call(seconds, lambda share: bar.update(task, completed=share))
+
+async def _place(record: Path, progress: Callable[[float], None]) -> tuple[Any, dict[str, Any]]:
+    """The demo's call: the caller's report, and the row that the history has of it."""
+    import secrets
+
+    from doctor.call import CallOptions, SimulatedCall
+    from doctor.speech import sentences
+    from gateway.settings import offline_settings
+    from proxy.process import running_sidecar
+    from proxy.routes import Route
+    from proxy.settings import HistorySettings, HostPort
+
+    token = secrets.token_hex(16)
+    loopback = HostPort("127.0.0.1", 0)
+    sidecars = Settings.model_construct(
+        listen=loopback, drain_seconds=5.0, history=HistorySettings(enabled=False)
+    )
+    async with running_sidecar(sidecars) as (sidecar, admin):
+        address = await sidecar.start()
+        settings = offline_settings(public_url=f"http://{address}", auth_token=token)
+        async with _beside(settings)(sidecar, admin) as (gateway, listening):
+            await gateway.warm()
+            sidecar.routes = (Route("gateway", Upstream(*listening)),)
+            options = CallOptions(
+                webhook_url=settings.public.url(settings.paths.webhook),
+                says=tuple(sentence.audio for sentence in sentences()[:2]),
+                auth_token=token,
+                record=record,
             )
+            called = await SimulatedCall(options, progress).run()
+            await gateway.drain()
+        await sidecar.drain()
+        row = await sidecar.history.get(called.call_sid)
+        assert row is not None  # noqa: S101 - the gateway keeps every call
+        return called, row
+
+
+def _beside(settings: GatewaySettings) -> Callable[..., Any]:
+    """A gateway that runs beside a sidecar: one history, one /metrics, one stream of events."""
+    from gateway.journal import Journal
+    from gateway.process import running_gateway
+
+    @asynccontextmanager
+    async def beside(sidecar: Any, admin: Any) -> AsyncIterator[Any]:
+        keep = Journal(_keeper(sidecar.history))
+        async with running_gateway(settings, keep, sidecar.telemetry.show) as (gateway, address):
+            admin.collectors.append(gateway.events.registry)
+            yield gateway, address
+
+    return beside
+
+
+def _gateway_settings(config: Path | None, **flags: Any) -> GatewaySettings:
+    from gateway.settings import load_settings
+
+    return load_settings(config, **flags)
+
+
+def _keeper(history: History) -> Callable[[dict[str, Any]], None]:
+    """Puts calls into the history under an id that sorts by time, like all others."""
+
+    def keep(call: dict[str, Any]) -> None:
+        now = time.time()
+        history.add_event(CALL, now, {"id": new_id(now), "at": iso(now)} | call, {})
+
+    return keep
+
+
+@asynccontextmanager
+async def _flushed(history: History) -> AsyncIterator[History]:
+    """A history that is written as time goes by, and closed."""
+
+    async def flush() -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            history.flush()
+
+    flushing = asyncio.create_task(flush())
+    try:
+        yield history
+    finally:
+        flushing.cancel()
+        history.close()
+
+
+def _with_progress(title: str, work: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine that reports its share, with a bar on stderr; Ctrl-C ends it."""
+    from rich.progress import Progress
+
+    from proxy import process
+
+    done: list[Any] = []
+
+    async def run() -> None:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=1.0)
+            done.append(await work(lambda share: bar.update(task, completed=share)))
 
     try:
-        process.run(call())
+        process.run(run())
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        _print_json(row)
-    else:
-        report.print_row(Console(), row)
-    if row["outcome"] != "upgraded":
-        raise typer.Exit(BROKEN)
+    return done[0]
 
 
 def _book(file: Path | None, config: Path | None) -> closing[Book]:
@@ -242,9 +392,9 @@ def main() -> None:
     except typer.TyperException as error:
         message = error.format_message()  # empty where the help was printed instead
         code = _complain(f"{message} See `hopscope --help`." if message else "", USAGE)
-    except SettingsError as error:
+    except (SettingsError, GatewaySettingsError) as error:
         code = _complain(str(error), USAGE)
-    except HistoryError as error:
+    except (HistoryError, DialError, OSError) as error:
         code = _complain(str(error), BROKEN)
     except typer.Abort:
         code = BROKEN

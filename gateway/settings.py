@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
-from gateway.addresses import HostPort, PublicUrl, is_loopback
+from gateway.addresses import HostPort, PublicUrl, is_loopback, parse_public_url
 from gateway.calls import Mode, Plan
 from gateway.credentials import VARIABLES, Credentials, CredentialsError, read_credentials
 from gateway.sections import (
@@ -179,6 +179,28 @@ def load_settings(file: Path | None = None, **flags: Any) -> GatewaySettings:
     if refusals:
         raise SettingsError("\n".join(refusals))
     settings._warnings = (*warnings, *_doubts(settings))
+    return settings
+
+
+def offline_settings(public_url: str, auth_token: str, **values: Any) -> GatewaySettings:
+    """The embedded defaults on a free port of loopback, whatever files and environment say."""
+
+    class Given(GatewaySettings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings,)
+
+    settings = Given(
+        listen=HostPort("127.0.0.1", 0), public_url=parse_public_url(public_url), **values
+    )
+    settings._credentials = Credentials(auth_token=auth_token)
     return settings
 
 

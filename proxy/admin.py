@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
@@ -40,16 +40,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Admin:
     """The HTTP side of one sidecar.
 
-    `collectors` are registries of others in the same process, printed behind the sidecar's; their
-    names must not be the sidecar's (of the process itself, only one may tell).
+    `collectors` are printed by /metrics: the sidecar's, and those that others in the same process
+    add. Their names must differ (of the process itself, only one may tell).
     """
 
-    def __init__(
-        self, sidecar: Sidecar, token: str | None, collectors: Sequence[CollectorRegistry] = ()
-    ) -> None:
+    def __init__(self, sidecar: Sidecar, token: str | None) -> None:
         self._sidecar = sidecar
         self._token = token
-        self._registries = (sidecar.metrics.registry, *collectors)
+        self.collectors: list[CollectorRegistry] = [sidecar.metrics.registry]
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: HostPort) -> HostPort:
@@ -131,7 +129,7 @@ class Admin:
     async def _metrics(self, _request: web.Request) -> web.Response:
         # The classic text format: OpenMetrics has no room for a counter and a histogram of one
         # name, and frame_payload_bytes is both.
-        text = b"".join(generate_latest(registry) for registry in self._registries)
+        text = b"".join(generate_latest(registry) for registry in self.collectors)
         return web.Response(
             body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )

@@ -10,7 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any
 
 from proxy.admin import Admin
@@ -33,15 +38,20 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
+def open_history(settings: Settings) -> History:
+    """The history that the settings name, or one in memory. Raises HistoryError."""
+    kept = settings.history
+    file = (kept.file or default_file()) if kept.enabled else None
+    rows = kept.rows if kept.enabled else min(kept.rows, MEMORY_ROWS)
+    return History(Book(file, rows=rows, days=kept.days))
+
+
 @asynccontextmanager
 async def running_sidecar(
     settings: Settings, log: LogWriter | None = None
 ) -> AsyncIterator[tuple[Sidecar, Admin]]:
     """A sidecar with its admin address; both closed at the end. Raises OSError, HistoryError."""
-    kept = settings.history
-    file = (kept.file or default_file()) if kept.enabled else None
-    rows = kept.rows if kept.enabled else min(kept.rows, MEMORY_ROWS)
-    history = History(Book(file, rows=rows, days=kept.days))
+    history = open_history(settings)
     sidecar = Sidecar(settings, history, log)
     admin = Admin(sidecar, admin_token())
     try:
@@ -52,11 +62,21 @@ async def running_sidecar(
         history.close()
 
 
-async def serve(load: Callable[[], Settings], log: LogWriter) -> None:
-    """Run the sidecar until it is told to stop. `load` reads the settings, now and on SIGHUP."""
+Beside = Callable[[Sidecar, Admin], AbstractAsyncContextManager[Any]]
+
+
+async def serve(
+    load: Callable[[], Settings],
+    log: LogWriter,
+    beside: Beside = lambda _sidecar, _admin: nullcontext(),
+) -> None:
+    """Run the sidecar until it is told to stop. `load` reads the settings, now and on SIGHUP.
+
+    What runs `beside` it begins before the sidecar listens and ends after it has drained.
+    """
     settings = load()
     _raise_file_limit(2 * settings.limits.connections + SPARE_FILES)
-    async with running_sidecar(settings, log) as (sidecar, admin):
+    async with running_sidecar(settings, log) as (sidecar, admin), beside(sidecar, admin):
         with _named("admin", settings.admin):
             admin_address = await admin.start(settings.admin)
         sidecar.telemetry.say("admin", listen=str(admin_address), pid=os.getpid())

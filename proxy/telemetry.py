@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,6 +80,13 @@ class Telemetry:
         """A line about the sidecar itself."""
         self._tell(event, fields)
 
+    def show(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Let those who watch live see what another part of the process has logged itself."""
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()  # the newest events are the ones worth seeing
+            queue.put_nowait((event, dict(fields)))
+
     def flush(self) -> None:
         """Hand pending rows to the history's thread, and count what was lost on the way."""
         self.history.flush()
@@ -111,10 +118,7 @@ class Telemetry:
     def _tell(self, event: str, fields: dict[str, Any]) -> None:
         is_bad = event in _WARNINGS or fields.get("outcome") in _FAILURES
         (self._log.warning if is_bad else self._log.info)(event, **fields)
-        for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()  # the newest events are the ones worth seeing
-            queue.put_nowait((event, fields))
+        self.show(event, fields)
 
 
 def as_server_sent_event(event: str, fields: dict[str, Any]) -> bytes:

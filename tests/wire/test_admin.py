@@ -189,7 +189,8 @@ def test_the_metrics_parse_and_count_what_passed(
 def test_metrics_of_others_in_the_same_process_are_printed_too(sidecar: RunningSidecar) -> None:
     others = CollectorRegistry()
     Counter("hopscope_calls", "Phone calls.", ["mode"], registry=others).labels("notify").inc()
-    admin = Admin(sidecar.sidecar, None, collectors=[others])
+    admin = Admin(sidecar.sidecar, None)
+    admin.collectors.append(others)
     address = sidecar.call(lambda: admin.start(HostPort("127.0.0.1", 0)))
     sidecar.admin_port, own = address.port, sidecar.admin_port
     body = _ask(sidecar, "/metrics")[1].decode()
