@@ -95,6 +95,8 @@ def parse_stream_url(
     A query is dropped, as has been seen of Twilio, so that the bare path is requested and signed.
     `may_be_plain`: ws:// is followed, which Twilio never does.
     """
+    if not url:
+        raise BadUrl(31923, "the stream has no URL")
     if not _scheme_of(url) and base is not None:
         url = re.sub("^http", "ws", _joined(base, url))
     parts = _split(url)

@@ -1,0 +1,49 @@
+"""Certificates of a made-up host, good until 2126 and expired in 2020, and worthless keys."""
+
+import ssl
+
+OURS = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJtspsiHysGBUrwd6
+Hj6RyMh2p7mwITG6s4YSd1hSXzOhRANCAASD0Xy+zhPIysBxEM8DTXdm9B4W/GDT
+/IfcV+HeAT2ii4Kc3a7XWCrmKbosRmZ5SX0gA129YtNtKchPiu7Y/Jb6
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBrjCCAVOgAwIBAgIULFx8IbDkDt12jlSwdLvpoYFJIJMwCgYIKoZIzj0EAwIw
+HDEaMBgGA1UEAwwRdm9pY2UuZXhhbXBsZS5jb20wIBcNMjYxMTIzMDk1OTQzWhgP
+MjEyNjEwMzAwOTU5NDNaMBwxGjAYBgNVBAMMEXZvaWNlLmV4YW1wbGUuY29tMFkw
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEg9F8vs4TyMrAcRDPA013ZvQeFvxg0/yH
+3Ffh3gE9oouCnN2u11gq5im6LEZmeUl9IANdvWLTbSnIT4ru2PyW+qNxMG8wHQYD
+VR0OBBYEFNUxW/AferSSk95d4O83EWG7l6D5MB8GA1UdIwQYMBaAFNUxW/AferSS
+k95d4O83EWG7l6D5MA8GA1UdEwEB/wQFMAMBAf8wHAYDVR0RBBUwE4IRdm9pY2Uu
+ZXhhbXBsZS5jb20wCgYIKoZIzj0EAwIDSQAwRgIhANge2jP0CBElQWivHnKlvjxj
+C4BftcXuEGhYDx5fssj9AiEApgPko82Dd8p/UwkMZVlicxTaBRM3acnE0LDWPPo+
+hFw=
+-----END CERTIFICATE-----
+"""
+
+EXPIRED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgru+gmnv4bnfUPMLc
+qrT0N7A7LbqHXcIfrAVq+D0V5e6hRANCAATYMXF1fkNgvizPtFPk1fTQ6uGgNLlR
+gJfi6vjQ6J5f6ofrJoyn4pyMczhTx4auxSJ95E3C4eYceuq2oj5trZ9g
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBF2b2ljZS5l
+eGFtcGxlLmNvbTAeFw0yMDAxMDEwMDAwMDBaFw0yMDAxMDIwMDAwMDBaMBwxGjAY
+BgNVBAMMEXZvaWNlLmV4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcD
+QgAE2DFxdX5DYL4sz7RT5NX00OrhoDS5UYCX4ur40OieX+qH6yaMp+KcjHM4U8eG
+rsUifeRNwuHmHHrqtqI+ba2fYKNQME4wDwYDVR0TAQH/BAUwAwEB/zAcBgNVHREE
+FTATghF2b2ljZS5leGFtcGxlLmNvbTAdBgNVHQ4EFgQUVZfBSU/+D3VCPTCxZokG
+nP/UtxYwCgYIKoZIzj0EAwIDSAAwRQIgQzP+Tpd+tpTSRURwey8itUuCf1gRaIfO
+jtsSOPJxOAoCIQDDChDo5pXcaT8hVImQPBrlJn+DJIjbypblCNqiBPuJ/w==
+-----END CERTIFICATE-----
+"""
+
+
+def trusting(pem: str | None) -> ssl.SSLContext:
+    """A client's context that trusts one certificate, or none at all."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if pem is not None:
+        context.load_verify_locations(cadata=pem[pem.index("-----BEGIN CERT") :])
+    return context
