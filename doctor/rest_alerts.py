@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from doctor.rest_shapes import API_VERSION, iso8601, more_info
+from doctor.forms import API_VERSION
+from doctor.rest_shapes import iso8601, more_info
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from email.utils import format_datetime
 from hashlib import sha256
 from typing import Any, Literal
 
-API_VERSION = "2010-04-01"
+from doctor.forms import API_VERSION, Party, call_form
+
 # The order in which an outbound call goes through them, up to the one that ends it.
 CallStatus = Literal[
     "queued",
@@ -38,7 +39,6 @@ _SUBRESOURCES = (
     "notifications recordings payments events siprec streams transcriptions "
     "user_defined_message_subscriptions user_defined_messages"
 ).split()
-_PLACE = ("City", "State", "Zip", "Country")
 
 
 class RestError(Exception):
@@ -147,17 +147,9 @@ class Call:
         }
 
     def about(self) -> dict[str, str]:
-        """What every request of Twilio's about this call says. Places are empty, not absent."""
-        numbers = {"Called": self.to, "To": self.to, "Caller": self.from_, "From": self.from_}
-        return {
-            "AccountSid": self.account_sid,
-            "ApiVersion": API_VERSION,
-            "CallSid": self.sid,
-            "CallStatus": self.status,
-            "Direction": "outbound-api",
-            **numbers,
-            **{f"{who}{what}": "" for who in numbers for what in _PLACE},
-        }
+        """What every request of Twilio's about this call says."""
+        party = Party(self.account_sid, self.sid, self.from_, self.to, "outbound-api")
+        return call_form(party, self.status)
 
     def progress_form(self, sequence: int, now: float) -> dict[str, str]:
         """The status callback for the status that the call is in.

@@ -57,9 +57,9 @@ def test_the_resource_calls_queued_what_the_callback_calls_initiated() -> None:
 
 
 def test_numbers_of_north_america_are_formatted_and_others_are_not() -> None:
-    resource = call_at().resource() | Call(ACCOUNT, "+442071838750", "", "CA", 0).resource()
-    assert resource["to_formatted"] == "+442071838750"
-    assert call_at().resource()["to_formatted"] == "(415) 555-0100"
+    call = Call(ACCOUNT, "+442071838750", "+14155550100", "CA" + "2" * 32, created_at=0.0)
+    assert call.resource()["to_formatted"] == "+442071838750"
+    assert call.resource()["from_formatted"] == "(415) 555-0100"
 
 
 def test_a_status_callback_says_what_captured_ones_say() -> None:
@@ -71,12 +71,16 @@ def test_a_status_callback_says_what_captured_ones_say() -> None:
         "CallStatus": "ringing",
         "CallbackSource": "call-progress-events",
         "Called": "+14155550100",
+        "CalledCountry": "US",
         "Caller": "+15005550006",
+        "CallerCountry": "US",
         "Direction": "outbound-api",
         "From": "+15005550006",
+        "FromCountry": "US",
         "SequenceNumber": "1",
         "Timestamp": "Thu, 01 Jan 1970 00:16:50 +0000",
         "To": "+14155550100",
+        "ToCountry": "US",
     }
 
 
@@ -85,7 +89,7 @@ def test_a_status_callback_has_empty_fields_which_are_signed_like_others() -> No
     assert {name for name, value in form.items() if not value} == {
         who + what
         for who in ("Called", "To", "Caller", "From")
-        for what in ("City", "State", "Zip", "Country")
+        for what in ("City", "State", "Zip")
     }
 
 
