@@ -66,11 +66,13 @@ class SileroPool:
     def __init__(self, spare: int = 4) -> None:
         self._spare = spare
         self._models: list[SileroVAD] = []
+        self._warming = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="silero")
 
     async def warm(self) -> None:
-        while len(self._models) < self._spare:
-            self._models.append(await self._load())
+        async with self._warming:
+            while len(self._models) < self._spare:
+                self._models.append(await self._load())
 
     async def open(self) -> Silero:
         """Raises ProviderError."""

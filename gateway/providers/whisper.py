@@ -114,19 +114,19 @@ def _transcribe(model: Any, utterance: bytes) -> str:
 def without_repetition(text: str, *, is_cut: bool) -> str:
     """Text up to where it begins to repeat itself to its end.
 
-    Three words or more, from the beginning of a sentence on: "no, no" and "bye bye" are said. The
-    last repetition may be incomplete where the text `is_cut`.
+    What is repeated are whole sentences, of three words or more together: "no, no", "bye. bye." and
+    numbers are said. The last repetition may be incomplete where the text `is_cut`.
     """
     words = text.split()
     keys = [re.sub(r"\W", "", word.lower()) for word in words]
-    for start in range(len(words)):
-        if start and not _SENTENCE_END.search(words[start - 1]):
-            continue
-        for period in range(3, len(words) - start):
-            rest = len(words) - start - period
-            is_repeated = keys[start:-period] == keys[start + period :]
-            if is_repeated and (rest >= period or (is_cut and rest > 1)):
-                return " ".join(words[: start + period])
+    ends = [place for place, word in enumerate(words, 1) if _SENTENCE_END.search(word)]
+    for start in (0, *ends):
+        for end in ends:
+            period, rest = end - start, len(words) - end
+            if period < 3 or keys[start : start + rest] != keys[end:]:
+                continue
+            if rest >= period or (is_cut and rest > 1):
+                return " ".join(words[:end])
     return text
 
 
