@@ -66,7 +66,8 @@ async def place_calls(
 ) -> CallsSummary:
     """Place `count` calls, begun one shortly after the other; each has its own CallSid.
 
-    A recording of several calls is numbered: out-1.wav, out-2.wav.
+    A recording of several calls is numbered: out-1.wav, out-2.wav. Raises OSError, ValueError where
+    one cannot be written.
     """
     shared = replace(options, account_sid=options.account_sid or new_sid("AC"))
     shares = [0.0] * count
@@ -84,8 +85,11 @@ async def place_calls(
         )
         return await SimulatedCall(own, progress, on_event).run()
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(place(index)) for index in range(count)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(place(index)) for index in range(count)]
+    except* (OSError, ValueError) as failures:
+        raise failures.exceptions[0] from None
     return CallsSummary(tuple(task.result() for task in tasks))
 
 
