@@ -1,7 +1,7 @@
 """Calls that Twilio's stand-in places and the simulated caller answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from doctor.answering import simulated_callers
 from doctor.placed_call import Scenario
 from doctor.twilio_api import TwilioApi
 from gateway.outbound import Outbound
-from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, rest_client
+from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, rest_client, run
 
 HANG_UP = "<Response><Hangup/></Response>"
 WAIT = "<Response><Pause length='3600'/></Response>"
@@ -60,14 +60,6 @@ async def placed(
             yield api, outbound, webhook
     finally:
         await runner.cleanup()
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(2 * PATIENCE_S):
-            await work()
-
-    asyncio.run(bounded())
 
 
 async def create(outbound: Outbound, webhook: Webhook, path: str, **options: Any) -> str:

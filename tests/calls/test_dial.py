@@ -6,7 +6,7 @@ dial -> POST /calls -> gateway -> the real twilio client -> TwilioApi -> simulat
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.credentials import Credentials
 from gateway.dialer import View, dial
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings
-from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, rest_client
+from rest_peers import ACCOUNT, FROM, TO, rest_client, run
 
 TOKEN = "a-token-of-the-gateway"
 
@@ -97,14 +97,6 @@ async def rig(account: Account = ACCOUNT, **scenario: Any) -> AsyncIterator[Rig]
         finally:
             await api.settled()
             await gateway.close()
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(2 * PATIENCE_S):
-            await work()
-
-    asyncio.run(bounded())
 
 
 def test_a_notify_call_says_its_text_and_ends() -> None:

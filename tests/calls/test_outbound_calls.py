@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -15,9 +15,7 @@ from doctor.rest_shapes import RestError
 from doctor.twilio_api import TwilioApi
 from gateway.dial_errors import TwilioError
 from gateway.outbound import CallState, Outbound
-from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, CallbackBook, Line, callback_book
-
-T = TypeVar("T")
+from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, CallbackBook, Line, callback_book, run
 
 
 class Sleeps(list[float]):
@@ -25,14 +23,6 @@ class Sleeps(list[float]):
 
     async def __call__(self, seconds: float) -> None:
         self.append(seconds)
-
-
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    async def bounded() -> T:
-        async with asyncio.timeout(2 * PATIENCE_S):
-            return await work()
-
-    return asyncio.run(bounded())
 
 
 def outbound(api_url: str, **options: Any) -> Outbound:
