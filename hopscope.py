@@ -63,7 +63,7 @@ AdminUrl = Annotated[
 ]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
 PublicUrl = Annotated[
-    str | None, typer.Option(help="What Twilio calls: https://HOST[/PREFIX].", metavar="URL")
+    str | None, typer.Option(help="What Twilio calls, https.", metavar="URL")
 ]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Without TWILIO_AUTH_TOKEN, on loopback only.")

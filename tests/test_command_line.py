@@ -123,18 +123,20 @@ def book(tmp_path: Path) -> Path:
 def test_help_lists_the_verbs(run: Run) -> None:
     ended = run("--help")
     assert ended.code == 0
-    for verb in ("proxy", "up", "history", "show", "tap"):
+    for verb in ("proxy", "gateway", "up", "call", "dial", "history", "show", "tap"):
         assert f" {verb} " in ended.out
 
 
-@pytest.mark.parametrize("verb", ["proxy", "up", "history", "show", "tap"])
+@pytest.mark.parametrize(
+    "verb", ["proxy", "gateway", "up", "call", "dial", "history", "show", "tap"]
+)
 def test_every_verb_explains_itself(run: Run, verb: str) -> None:
     ended = run(verb, "-h")
     assert (ended.code, ended.err) == (0, "")
     assert f" {verb} [OPTIONS]" in ended.out
 
 
-@pytest.mark.parametrize("verb", ["up", "history", "show", "tap"])
+@pytest.mark.parametrize("verb", ["up", "call", "dial", "history", "show", "tap"])
 def test_every_verb_that_prints_a_result_prints_it_as_json(run: Run, verb: str) -> None:
     assert "--json" in run(verb, "--help").out
 
@@ -154,7 +156,9 @@ def test_no_verb_is_a_question_for_help(run: Run) -> None:
             ["proxy", "--listen"], "Option '--listen' requires an argument", id="no value"
         ),
         pytest.param(["history", "--limit", "0"], "Invalid value for '--limit'", id="out of range"),
-        pytest.param(["up", "--seconds", "x"], "Invalid value for '--seconds'", id="not a number"),
+        pytest.param(
+            ["call", "http://a/", "--seconds", "x"], "Invalid value for '--seconds'", id="number"
+        ),
         pytest.param(
             ["proxy", "--log-format", "xml"], "Invalid value for '--log-format'", id="word"
         ),
@@ -280,19 +284,6 @@ def test_tap_without_a_sidecar_says_what_to_start(run: Run) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("hopscope: http://127.0.0.1:1: ")
     assert "start `hopscope proxy`" in ended.err
-
-
-def test_the_demo_places_a_stream_and_tells_it() -> None:
-    ended = finish(start("up", "--demo", "--seconds", "0.3", "--json"))
-    assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    assert (told["outcome"], told["status"], told["violations"]) == ("upgraded", 101, [])
-    session = told["session"]
-    assert session["media_frames"] == {"client": 15, "server": 15}
-    assert session["sequence_gaps"] == 0
-    assert (session["ending"], session["close_code"]) == ("close_handshake", 1000)
-    assert (session["ended_by"], session["frames"]["client"]["text"]) == ("client", 18)
-    assert ["X-Twilio-Signature", None] in told["request_head"]
 
 
 def wait_for_event(process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
