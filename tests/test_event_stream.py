@@ -20,6 +20,7 @@ def _read(pieces: list[bytes]) -> list[str]:
         pytest.param(b"data: one\r\n\r\ndata: two\r\n\r\n", ["one", "two"], id="CR LF"),
         pytest.param(b"data: one\r\rdata: two\r\r", ["one", "two"], id="CR"),
         pytest.param(b"data: a\ndata: b\n\n", ["a\nb"], id="several lines"),
+        pytest.param(b"data: a\r\ndata: b\r\n\r\n", ["a\nb"], id="several lines, CR LF"),
         pytest.param(b"data:a\ndata:  b\n\n", ["a\n b"], id="one space is the separator's"),
         pytest.param(b"data\n\n", [""], id="no colon"),
         pytest.param(b": hello\n:\n\ndata: a\n\n", ["a"], id="comments"),

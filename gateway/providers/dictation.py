@@ -123,7 +123,7 @@ class Dictation:
         """Stop to believe in a connection that is silent."""
         if self._line is not None:
             self._line.abort()
-            self.ended(self._line, error)
+            self.ended(error)
 
     # What the line tells.
 
@@ -135,9 +135,7 @@ class Dictation:
             self._failure = error
             self._changed.set()
 
-    def ended(self, line: "_Line", error: ProviderError) -> None:
-        if line is not self._line:
-            return
+    def ended(self, error: ProviderError) -> None:
         self._line, self._ended_by = None, error
         if self._uncommitted or any(piece.text is None for piece in self._pieces):
             self._failure = error
@@ -197,7 +195,7 @@ class _Line:
             finally:
                 await self._leave(channel)
         except ProviderError as error:
-            self._owner.ended(self, error)
+            self._owner.ended(error)
         finally:
             self.opened.set()
 
@@ -243,7 +241,6 @@ class _Line:
         """The messages for the head of the queue."""
         head = self._queue.popleft()
         if head == "drop":
-            self._numbered.clear()
             return self.dialect.drop()
         if isinstance(head, _Piece):
             number, messages = self.dialect.commit()
@@ -251,8 +248,8 @@ class _Line:
             return messages
         assert isinstance(head, bytes)  # noqa: S101 - nothing else is queued
         audio = bytearray(head)
-        while self._queue and isinstance(more := self._queue[0], bytes):
-            if len(audio) + len(more) > MESSAGE_LIMIT:
+        while len(audio) < MESSAGE_LIMIT and self._queue:
+            if not isinstance(more := self._queue[0], bytes):
                 break
             audio += more
             self._queue.popleft()

@@ -101,7 +101,7 @@ class Realtime:
         await self._api.close()
 
     async def _introduce(self, channel: Channel) -> None:
-        """Send our settings; without the transcriber, where only that one is refused."""
+        """Send our settings; if they are refused, again without the transcriber."""
         attempts = [self._transcription, None] if self._transcription else [None]
         for transcriber in attempts:
             await channel.send(self._update(transcriber))
@@ -110,10 +110,6 @@ class Realtime:
                 event = await channel.receive()
             if event["type"] == "session.updated":
                 return
-            error = event.get("error")
-            where = str(error.get("param")) if isinstance(error, dict) else ""
-            if "transcription" not in where:
-                break
         raise complaint(self.name, event, secret=self._api.secret)
 
     def _update(self, transcriber: dict[str, Any] | None) -> str:

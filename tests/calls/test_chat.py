@@ -161,7 +161,10 @@ def test_an_agent_that_fails_in_the_middle_says_so_after_what_there_was(
 
 def test_a_model_that_thinks_for_too_long_is_a_timeout_though_it_is_not_silent() -> None:
     async def call() -> None:
-        async with OpenAIStandIn() as vendor, _agent(vendor, first_token_s=0.2) as agent:
+        async with (
+            OpenAIStandIn() as vendor,
+            _agent(vendor, first_token_s=0.2, idle_s=60.0) as agent,
+        ):
             thinking = chunk({"reasoning_content": "Hmm. "})
             vendor.chat_stream = thinking * 50
             vendor.hold(after=40)

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from gateway import g711
-from gateway.providers import deepgram
+from gateway.providers import deepgram, dictation
 from gateway.providers.dictation import Dictation
 from gateway.speech import Listener, Reason
 from stand_ins import DeepgramStandIn
@@ -195,6 +195,22 @@ def test_a_connection_lost_between_utterances_is_opened_again_and_nobody_is_told
     asyncio.run(call())
 
 
+def test_what_was_understood_stays_understood_when_the_connection_is_lost() -> None:
+    async def call() -> None:
+        async with DeepgramStandIn() as vendor, _ears(vendor) as ears:
+            listener = await ears.listen()
+            listener.begin()
+            listener.hear(SPEECH)
+            assert await listener.transcribe() == vendor.transcript
+            await _drop(vendor, listener)
+            assert await listener.transcribe() == vendor.transcript
+            listener.hear(SPEECH)
+            assert (await failure(listener.transcribe())).reason == "closed"
+            await listener.close()
+
+    asyncio.run(call())
+
+
 def test_a_connection_that_cannot_be_opened_again_fails_the_utterance() -> None:
     async def call() -> None:
         async with DeepgramStandIn() as vendor, _ears(vendor) as ears:
@@ -219,7 +235,45 @@ def test_a_new_utterance_ends_the_wait_for_the_old_one() -> None:
             waiting = asyncio.create_task(listener.transcribe())
             await vendor.seen("Finalize")
             listener.begin()
+            async with asyncio.timeout(4):  # half of what it would wait for
+                assert await waiting == ""
+            await listener.close()
+
+    asyncio.run(call())
+
+
+def test_a_failure_of_the_new_utterance_is_none_of_the_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def call() -> None:
+        async with DeepgramStandIn() as vendor, _ears(vendor) as ears:
+            listener = await ears.listen()
+            vendor.fail_with("stall")
+            listener.begin()
+            listener.hear(SPEECH)
+            waiting = asyncio.create_task(listener.transcribe())
+            await vendor.seen("Finalize")
+            listener.begin()
+            monkeypatch.setattr(dictation, "QUEUE_LIMIT", 0)
+            listener.hear(SPEECH)
             assert await waiting == ""
+            assert (await failure(listener.transcribe())).reason == "timeout"
+            await listener.close()
+
+    asyncio.run(call())
+
+
+def test_an_utterance_may_be_longer_than_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictation, "QUEUE_LIMIT", 2 * len(SPEECH))
+
+    async def call() -> None:
+        async with DeepgramStandIn() as vendor, _ears(vendor) as ears:
+            listener = await ears.listen()
+            listener.begin()
+            for number in range(5):
+                listener.hear(SPEECH)
+                said = " ".join([vendor.transcript] * (number + 1))
+                assert await listener.transcribe() == said
             await listener.close()
 
     asyncio.run(call())

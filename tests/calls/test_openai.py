@@ -99,10 +99,29 @@ def test_a_warmed_connection_is_used_for_the_first_sentence_and_for_the_next() -
             await voice.warm()
             await _all(voice)
             await _all(voice)
-            [connector] = [voice._api._session.connector]  # type: ignore[union-attr]
-            assert connector is not None
-            assert sum(len(kept) for kept in connector._conns.values()) == 1
             assert vendor.requests[0] == ("GET", "/v1/models")
+            assert len(vendor._transports) == 1
+
+    asyncio.run(call())
+
+
+def test_a_kept_connection_that_the_server_closed_meanwhile_is_not_a_failure() -> None:
+    async def call() -> None:
+        async with OpenAIStandIn() as vendor, _voice(vendor) as voice:
+            vendor.fail_with("hang_up", times=1)
+            assert await _all(voice) == _as_mulaw(vendor.speech(TEXT))
+            assert len(vendor.requests) == 2
+
+    asyncio.run(call())
+
+
+def test_a_key_from_a_file_and_an_address_from_elsewhere_work_as_they_are_found() -> None:
+    async def call() -> None:
+        async with OpenAIStandIn() as vendor:
+            found = {"api_key": f" {vendor.api_key}\n", "base_url": f"{vendor.url}/v1/"}
+            async with _voice(vendor, **found) as voice, _ears(vendor, **found) as ears:
+                assert await _all(voice)
+                await (await ears.listen()).close()
 
     asyncio.run(call())
 
@@ -309,10 +328,31 @@ def test_ears_that_fail_in_the_middle_say_so_and_hear_the_next_utterance(
             listener.hear(SPEECH)
             error = await failure(listener.transcribe())
             assert error.reason == reason
+            if fault != "empty":  # which is about one piece only
+                await vendor.seen("session ended")
             assert await failure(listener.transcribe()) is error  # not silently half an answer
             vendor.work()
             listener.begin()
             listener.hear(SPEECH)
+            assert await listener.transcribe() == vendor.transcript
+            await listener.close()
+
+    asyncio.run(call())
+
+
+def test_a_failure_of_what_was_dropped_is_nobodys() -> None:
+    async def call() -> None:
+        async with OpenAIStandIn() as vendor, _ears(vendor) as ears:
+            listener = await ears.listen()
+            vendor.fail_with("empty")
+            listener.begin()
+            listener.hear(SPEECH)
+            waiting = asyncio.create_task(listener.transcribe())
+            await vendor.seen("input_audio_buffer.commit")
+            listener.begin()
+            listener.hear(SPEECH)
+            vendor.work()
+            assert await waiting == ""
             assert await listener.transcribe() == vendor.transcript
             await listener.close()
 

@@ -237,6 +237,21 @@ def test_audio_that_the_provider_does_not_take_is_bounded_and_becomes_a_failure(
     asyncio.run(call())
 
 
+def test_a_call_may_be_longer_than_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "QUEUE_LIMIT", 2 * len(QUIET))
+
+    async def call() -> None:
+        async with OpenAIStandIn() as vendor, _provider(vendor) as provider:
+            session = await provider.open()
+            for number in range(5):
+                session.hear(QUIET)
+                await vendor.seen("input_audio_buffer.append", count=number + 1)
+            assert session._failure is None
+            await session.close()
+
+    asyncio.run(call())
+
+
 def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
     async def call() -> list[str]:
         key = "sk-very-secret-0123456789abcdefghij"

@@ -47,11 +47,12 @@ class StandIn:
         self.events: list[str] = []  # what happened, in order; see seen()
         self.requests: list[tuple[str, str]] = []  # (method, path) of each
         self.fault: Fault | None = None
+        self._times = 0
         self.transcripts: deque[str] = deque()  # said of speech, in turn; then `transcript`
         self.transcript = "what time is it"
         self.heard: list[bytes] = []  # the audio of each commit
         self._hold_after: int | None = None
-        self._transports: set[asyncio.BaseTransport] = set()
+        self._transports: set[asyncio.Transport] = set()
         self._gate = asyncio.Event()
         self._changed = threading.Condition()
         self._waiters: list[tuple[str, int, asyncio.Future[None]]] = []
@@ -60,8 +61,9 @@ class StandIn:
 
     # How it behaves.
 
-    def fail_with(self, fault: Fault) -> None:
-        self.fault = fault
+    def fail_with(self, fault: Fault, times: int = 1 << 30) -> None:
+        """Fail so many requests; a fault in the middle of an answer fails all until work()."""
+        self.fault, self._times = fault, times
 
     def work(self) -> None:
         self.fault = None
@@ -78,7 +80,6 @@ class StandIn:
     async def drop_connections(self) -> None:
         """End all connections without a word. On the stand-in's own loop."""
         for transport in self._transports:
-            assert isinstance(transport, asyncio.Transport)
             transport.abort()
         self._transports.clear()
 
@@ -183,6 +184,11 @@ class StandIn:
         self._transports.add(request.transport)
         self.requests.append((request.method, request.path))
         self.record("request")
+        if "Sec-WebSocket-Extensions" in request.headers:
+            self.complain("compression is offered, though audio does not shrink")
+        if self._times == 0:
+            self.work()
+        self._times -= 1
         match self.fault:
             case "hang_up":
                 request.transport.close()
