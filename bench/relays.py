@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.process import free_port
 
 OURS = "hopscope"
+UNREAD = "hopscope-unread"  # the same program, told to read no media messages
 REFERENCE = "nginx"
 DIRECT = "no relay"
 
@@ -88,6 +89,7 @@ def all_relays(ours: str | None) -> list[Relay]:
     with {listen} and {upstream} that is measured in the place of `hopscope proxy`."""
     return [
         _ours(ours),
+        *([_unread()] if ours is None else []),
         _program(REFERENCE, "-v", _nginx),
         _program("haproxy", "-v", _haproxy),
         _peer("aiohttp", "bench.peers.aiohttp_relay"),
@@ -98,16 +100,26 @@ def all_relays(ours: str | None) -> list[Relay]:
 
 def _ours(template: str | None) -> Relay:
     if template is None:
-        try:
-            release = version("hopscope")
-        except PackageNotFoundError:
-            release = "not packaged"
-        return Relay(OURS, release, _hopscope, _hopscope_settings)
+        return Relay(OURS, _release(), _hopscope, _hopscope_settings)
 
     def command(site: Site) -> list[str]:
         return shlex.split(template.format(listen=site.listen, upstream=site.upstream))
 
     return Relay(OURS, "--ours", command, _hopscope_settings)
+
+
+def _unread() -> Relay:
+    def settings(site: Site) -> dict[str, str]:
+        return _hopscope_settings(site) | {"HOPSCOPE_MEDIA__READ": "off"}
+
+    return Relay(UNREAD, _release(), _hopscope, settings)
+
+
+def _release() -> str:
+    try:
+        return version("hopscope")
+    except PackageNotFoundError:
+        return "not packaged"
 
 
 def _hopscope(site: Site) -> list[str]:

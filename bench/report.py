@@ -7,10 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.relays import DIRECT, OURS, REFERENCE
+from bench.relays import DIRECT, OURS, REFERENCE, UNREAD
 from bench.rounds import Plan, Row
 
 CPU_RATIO_AT_MOST = 1.5
+READING_RATIO_AT_MOST = 1.33  # what it costs to read media messages: a third
 IDLE_SESSION_KB_AT_MOST = 40.0
 WAITED_AT_MOST = 0.005  # more than this, and it shows in the p99
 
@@ -54,10 +55,27 @@ def aims(rows: list[Row], plan: Plan) -> list[Aim]:
         else:
             remark = f"{REFERENCE} was not measured"
             found.append(Aim(name, None, CPU_RATIO_AT_MOST, "", remark))
+        if (reading := _reading(rows)) is not None:
+            found.append(reading)
     if "idle" in plan.parts:
         weight = median(ours.idle_bytes) / 1000
         found.append(Aim("idle session", weight, IDLE_SESSION_KB_AT_MOST, " kB"))
     return found
+
+
+def _reading(rows: list[Row]) -> Aim | None:
+    """Reading every media message, against passing the same frames on unread."""
+    unread = next((row for row in rows if row.relay.name == UNREAD), None)
+    if unread is None:
+        return None
+    ours = next(row for row in rows if row.relay.name == OURS and row.payload == unread.payload)
+    name = f"{OURS}/{UNREAD} CPU per frame"
+    ratios = ours.ratios(unread)
+    if not ratios:
+        return Aim(name, None, READING_RATIO_AT_MOST, "", f"{UNREAD} was not measured")
+    kept_pace = ours.kept_pace() and unread.kept_pace()
+    remark = None if kept_pace else "did not keep pace"
+    return Aim(name, median(ratios), READING_RATIO_AT_MOST, "", remark)
 
 
 def table(rows: list[Row], plan: Plan) -> Table:
