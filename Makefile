@@ -1,6 +1,6 @@
 # Everything starts from a bare machine with python3 and make:
 #
-#   make run     set up, then place a demo stream through the sidecar
+#   make run     set up, then hold a simulated phone call in two turns, offline
 #   make test    set up, then run all tests (real programs that are missing are skipped by name)
 #   make check   ruff, mypy --strict and the tests
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets
@@ -39,5 +39,5 @@ clean:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[offline]'
 	touch $@

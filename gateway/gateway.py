@@ -1,6 +1,7 @@
 """The gateway put together: one port, its calls, and the speech that serves them."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -186,6 +187,12 @@ class Gateway:
     def _hang_up(self, call: Call) -> None:
         """A machine answered, and nobody wants to talk to it."""
 
+        held = self.streams.running.get(call.call_sid)
+        if held is not None:
+            held.end("machine")
+        elif (ended := self.calls.end(call.call_sid, "machine", time.monotonic())) is not None:
+            self.events.call_ended(ended)
+
         async def hang_up(dialling: Dialling) -> None:
             try:
                 await dialling.hang_up(call)
@@ -216,8 +223,8 @@ def _dialling(settings: GatewaySettings, calls: Calls) -> Dialling | None:
     rest = Outbound(
         keys.account_sid,
         keys.auth_token,
-        region=twilio.region,
-        edge=twilio.edge,
+        region=twilio.chosen_region,
+        edge=twilio.chosen_edge,
         api_url=twilio.api_url,
     )
     return Dialling(settings, calls, rest)

@@ -27,6 +27,7 @@ CLOSES: dict[Ending, tuple[int, str]] = {
     "no_input": (1000, "nothing was said"),
     "time_limit": (1000, "time limit"),
     "caller_hung_up": (1000, "the caller hung up"),
+    "machine": (1000, "a machine answered"),
     "drained": (1001, "the gateway goes down"),
     "provider_failed": (1011, "a speech provider failed"),
     "stream_failed": (1011, "the stream failed"),
