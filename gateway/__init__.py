@@ -11,6 +11,6 @@ Words used throughout:
     plan        what a call is for: to converse, or to say one text and hang up
 
 Pure modules (no asyncio, clock, socket or logging): g711, resample, messages, turns, sentences,
-markdown, playout, addresses, signatures, twiml, answers, calls, pace, dial_errors, journal. The rest
-is the shell around them.
+markdown, playout, addresses, signatures, twiml, answers, calls, pace, dial_errors, journal. The
+rest is the shell around them.
 """

@@ -223,8 +223,9 @@ def _dialling(settings: GatewaySettings, calls: Calls) -> Dialling | None:
     rest = Outbound(
         keys.account_sid,
         keys.auth_token,
-        region=twilio.chosen_region,
-        edge=twilio.chosen_edge,
+        # One gives the other; with neither it is api.twilio.com.
+        region=twilio.chosen_region if twilio.region or twilio.edge else None,
+        edge=twilio.chosen_edge if twilio.region or twilio.edge else None,
         api_url=twilio.api_url,
     )
     return Dialling(settings, calls, rest)
