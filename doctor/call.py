@@ -14,6 +14,7 @@ from doctor.dial import Patience, default_tls
 from doctor.dialogue import Manners
 from doctor.documents import Document, Refused, read_answer, read_document
 from doctor.errors import Objection
+from doctor.exchange import answered_by
 from doctor.forms import Direction, Party, call_form
 from doctor.interpreter import CallEnded, Interpreter, Source
 from doctor.line import Interrupted, Line
@@ -211,7 +212,9 @@ class SimulatedCall:
                 fetched = await self._fetch(source)
             except FetchFailed as failure:
                 if is_first:
-                    self.report.webhook = Webhook(source.url, failure.status, failure.ms)
+                    telling = {} if failure.head is None else answered_by(failure.head)
+                    webhook = Webhook(source.url, failure.status, failure.ms, telling)
+                    self.report.webhook = webhook
                 raise
             if is_first:
                 self.report.webhook = Webhook(source.url, fetched.status, fetched.ms)

@@ -15,6 +15,11 @@ HEAD_LIMIT = 32 * 1024
 BODY_LIMIT = 8 << 20  # audio that <Play> fetches; TwiML has a smaller limit of its own
 _INFORMATIONAL = range(102, 200)
 
+# Header fields of a response that tell who answered.
+_TELLING = (
+    "proxy-status server via location cf-ray ngrok-error-code x-powered-by content-type"
+).split()
+
 Fields = Sequence[tuple[str, str]]
 
 
@@ -29,6 +34,11 @@ class Answer:
     @property
     def status(self) -> int:
         return self.head.status
+
+
+def answered_by(head: ResponseHead) -> dict[str, str]:
+    """What a response tells of the hop that made it."""
+    return {name: value for name in _TELLING if (value := head.value(name)) is not None}
 
 
 def request_head(method: str, path: str, fields: Fields) -> bytes:

@@ -26,6 +26,11 @@ class Webhook:
     url: str
     status: int | None
     ms: float
+    answered_by: dict[str, str] = field(default_factory=dict)  # telling fields of a refusal
+
+    def as_json(self) -> dict[str, Any]:
+        names = ("url", "status", "ms", "answered_by")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(slots=True)
@@ -56,6 +61,14 @@ class CallReport:
     def turns(self) -> list[dict[str, Any]]:
         return self.stream.turns if self.stream is not None else []
 
+    @property
+    def answered_by(self) -> dict[str, str]:
+        """What the answer that raised the error tells of the hop that made it."""
+        for stream in self.streams:
+            if stream.error_code == self.twilio_error:
+                return stream.answered_by
+        return self.webhook.answered_by if self.webhook is not None else {}
+
     def fail(self, code: int, saw: str) -> None:
         """Keep the first error: what comes behind it is its consequence."""
         if self.twilio_error is None:
@@ -73,18 +86,16 @@ class CallReport:
                 "code": known.code,
                 "name": known.name,
                 "saw": self.error_saw,
+                "answered_by": self.answered_by,
                 "cause": known.cause,
                 "look_at": known.look_at,
             }
-        webhook = self.webhook
         return {
             "call_sid": self.call_sid,
             "ended_by": self.ended_by,
             "duration_s": self.duration_s,
             "is_signed": self.is_signed,
-            "webhook": None
-            if webhook is None
-            else {"url": webhook.url, "status": webhook.status, "ms": webhook.ms},
+            "webhook": None if self.webhook is None else self.webhook.as_json(),
             "twiml": self.twiml,
             "said": self.said,
             "stream": None if stream is None else stream.as_json(),

@@ -5,6 +5,7 @@ written while the call runs, so a long call needs no memory, into a file beside 
 takes its name when the call is over.
 """
 
+import errno
 import secrets
 import struct
 from pathlib import Path
@@ -28,6 +29,8 @@ class StereoRecording:
             raise ValueError(f"{path}: a recording is a .wav file")
         if path.exists() and not _is_wav(path):
             raise ValueError(f"{path}: exists and is no WAV file; it is left alone")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
         self.path = path
         self._limit = int(limit_s * BYTES_PER_SECOND)
         self._part = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")

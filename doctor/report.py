@@ -162,9 +162,8 @@ def _error(report: CallReport) -> Iterator[Text]:
     known = meaning(report.twilio_error)
     yield Text(f"{known.code} {known.name}", "bold red")
     yield Text(f"  saw      {_printable(report.error_saw)}")
-    failed = next((stream for stream in report.streams if stream.answered_by), None)
-    if failed is not None and failed.error_code == report.twilio_error:
-        fields = ", ".join(f"{name}: {value}" for name, value in failed.answered_by.items())
+    fields = ", ".join(f"{name}: {value}" for name, value in report.answered_by.items())
+    if fields:
         yield Text(f"  from     {_printable(fields)}")
     yield Text(f"  means    {known.cause}")
     yield Text(f"  look at  {known.look_at}")

@@ -15,14 +15,13 @@ from doctor.addresses import Detour, Target
 from doctor.dial import Patience, Unanswered
 from doctor.dialogue import Dialogue
 from doctor.errors import Objection, ending_code, stream_code
+from doctor.exchange import answered_by
 from doctor.messages import Audio, Clear, Command, Mark, ServerMessages, Track, TwilioMessages
 from doctor.playout import PAUSE_S, Playout
 from doctor.recording import StereoRecording
 from doctor.websocket import Message, NotSwitched, TwilioSocket, Undecodable, open_socket
 from gateway.g711 import BYTES_PER_SECOND, FRAME_BYTES, FRAME_S, SILENCE
 
-# Header fields of a refused handshake that tell who answered.
-TELLING = ("proxy-status", "server", "via", "location", "cf-ray", "x-powered-by", "content-type")
 EXCERPT = 200
 
 
@@ -155,9 +154,7 @@ class MediaStream:
         excerpt = answer.body[:EXCERPT].decode(errors="replace").strip()
         report.status, report.error_code = answer.head.status, 31920
         report.saw = f"{answer.saw}: {excerpt}" if excerpt else answer.saw
-        report.answered_by = {
-            name: value for name in TELLING if (value := answer.head.value(name)) is not None
-        }
+        report.answered_by = answered_by(answer.head)
 
     async def _converse(self, socket: TwilioSocket) -> None:
         self._began = self._loop.time()

@@ -129,6 +129,13 @@ def test_a_webhook_that_failed_is_where_the_picture_ends() -> None:
     assert "11201 HTTP connection timeout" in text
 
 
+def test_a_webhook_that_was_refused_tells_by_whom() -> None:
+    report = called(webhook=Webhook(WEBHOOK, 404, 9.0, {"server": "cloudflare"}), events=[])
+    report.fail(11200, "404 Not Found")
+    assert "  from     server: cloudflare\n" in printed(report)
+    assert report.as_json()["error"]["answered_by"] == {"server": "cloudflare"}
+
+
 def test_twiml_that_could_not_be_read_is_broken_in_the_picture() -> None:
     report = called(events=[], ended_by="error")
     report.fail(12100, "no element found at line 1, column 10")
@@ -178,7 +185,7 @@ def test_colours_are_for_terminals() -> None:
 
 def test_json_keeps_the_contract() -> None:
     told = json.loads(json.dumps(called(stream()).as_json()))
-    assert told["webhook"] == {"url": WEBHOOK, "status": 200, "ms": 87.6}
+    assert told["webhook"] == {"url": WEBHOOK, "status": 200, "ms": 87.6, "answered_by": {}}
     assert told["twiml"] == "<Response/>"
     assert {"url", "status", "error_code"} <= told["stream"].keys()
     assert {"sent", "received", "first_audio_ms", "gap_ms_max", "underruns"} <= told["media"].keys()

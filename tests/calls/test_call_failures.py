@@ -87,11 +87,13 @@ def response(status: str, body: bytes = b"", *fields: str) -> bytes:
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden", "404 Not Found", "502 Bad"])
 def test_a_webhook_that_answers_an_error_status_is_11200(status: str) -> None:
-    report = webhook_call(saying(response(status, b"<h1>no</h1>\x1b[2J")))
+    body = b"<h1>no</h1>\x1b[2J"
+    report = webhook_call(saying(response(status, body, "Server: made-up/1.0", "X-Other: no")))
     assert report.twilio_error == 11200
     assert report.error_saw == f"{status}: <h1>no</h1>\x1b[2J"
     assert report.webhook is not None
     assert report.webhook.status == int(status[:3])
+    assert report.webhook.answered_by == {"server": "made-up/1.0"}
     assert report.ended_by == "error"
     assert report.stream is None
 
