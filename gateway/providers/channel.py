@@ -40,12 +40,11 @@ class Channel:
     async def open(cls, api: Api, path: str) -> "Channel":
         """Raises ProviderError."""
         url = "ws" + api.url(path).removeprefix("http")
-        headers = api.headers()
         try:
             websocket = await _Direct(
                 url,
-                user_agent_header=headers.pop("User-Agent"),
-                additional_headers=headers,
+                user_agent_header=None,
+                additional_headers=api.headers(),  # in no variable: tracebacks may show those
                 compression=None,
                 open_timeout=api.connect_s,
                 close_timeout=CLOSE_S,

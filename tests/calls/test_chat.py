@@ -15,7 +15,7 @@ from gateway.providers.chat import CUT_SHORT, Thought, messages
 from gateway.speech import ProviderError, Reason, Turn
 from stand_ins import OpenAIStandIn
 from stand_ins.openai import chunk
-from stand_ins.outcomes import failure, until_failure
+from stand_ins.outcomes import failure, until_failure, with_locals
 from stand_ins.server import Fault
 
 TURNS = [Turn("caller", "What time is the meeting?")]
@@ -245,7 +245,7 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
             vendor.api_key = key
             vendor.chat_stream = b"data: you said Bearer " + key.encode() + b"\n\n"
             echo = await failure(anext(agent.reply(TURNS)))
-            return [repr(agent), repr(error), str(error), str(echo), str(vars(agent))]
+            return [repr(agent), with_locals(error), str(echo), str(vars(agent))]
 
     with caplog.at_level(logging.DEBUG):
         shown = asyncio.run(call(), debug=True)

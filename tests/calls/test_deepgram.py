@@ -13,7 +13,7 @@ from gateway.providers import deepgram, dictation
 from gateway.providers.dictation import Dictation
 from gateway.speech import Listener, Reason
 from stand_ins import DeepgramStandIn
-from stand_ins.outcomes import failure
+from stand_ins.outcomes import failure, with_locals
 from stand_ins.server import Fault, tone
 
 SPEECH = g711.encode(tone("what is the time in Lisbon, please?", g711.BYTES_PER_SECOND))
@@ -303,7 +303,7 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
             error = await failure(ears.listen())
             vendor.api_key = key
             await (await ears.listen()).close()
-            return [repr(ears), repr(error), str(vars(ears)), str(vars(ears._api))]
+            return [repr(ears), with_locals(error), str(vars(ears)), str(vars(ears._api))]
 
     with caplog.at_level(logging.DEBUG):
         shown = asyncio.run(call(), debug=True)

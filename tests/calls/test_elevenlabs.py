@@ -11,7 +11,7 @@ from gateway import g711
 from gateway.providers import dictation, elevenlabs
 from gateway.speech import Reason
 from stand_ins import ElevenLabsStandIn
-from stand_ins.outcomes import failure, until_failure
+from stand_ins.outcomes import failure, until_failure, with_locals
 from stand_ins.server import Fault, tone
 
 TEXT = "The meeting is at half past three."
@@ -197,7 +197,8 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
                 await failure(anext(voice.speak(TEXT))),
                 await failure(ears.listen()),
             ]
-            shown = [repr(thing) for thing in (voice, ears, *errors, voice._api)]
+            shown = [repr(thing) for thing in (voice, ears, voice._api)]
+            shown += [with_locals(error) for error in errors]
             return shown + [str(vars(thing)) for thing in (voice, ears, voice._api)]
 
     with caplog.at_level(logging.DEBUG):

@@ -13,7 +13,7 @@ from gateway.providers import openai
 from gateway.resample import Resampler
 from gateway.speech import Reason
 from stand_ins import OpenAIStandIn
-from stand_ins.outcomes import failure, until_failure
+from stand_ins.outcomes import failure, until_failure, with_locals
 from stand_ins.server import Fault, tone
 
 TEXT = "The meeting is at half past three."
@@ -233,12 +233,13 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
                     await failure(anext(voice.speak(TEXT))),
                     await failure(ears.listen()),
                 ]
-                shown = [repr(thing) for thing in (voice, ears, *errors, voice._api)]
+                shown = [repr(thing) for thing in (voice, ears, voice._api)]
+                shown += [with_locals(error) for error in errors]
                 shown += [str(vars(thing)) for thing in (voice, ears, voice._api)]
             vendor.api_key = key
             async with _ears(vendor, api_key=key) as ears:
                 await (await ears.listen()).close()
-            return shown + [str(error) for error in errors]
+            return shown
 
     with caplog.at_level(logging.DEBUG):
         shown = asyncio.run(call(), debug=True)

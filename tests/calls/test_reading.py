@@ -12,7 +12,7 @@ from gateway.providers import reading
 from gateway.providers.reading import Reader
 from gateway.speech import Reason
 from stand_ins import OpenAIStandIn
-from stand_ins.outcomes import failure, until_failure
+from stand_ins.outcomes import failure, until_failure, with_locals
 from stand_ins.server import Fault, tone
 
 TEXT = "The meeting is at half past three."
@@ -147,7 +147,7 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
             error = await failure(voice.warm())
             vendor.api_key = key
             await _all(voice)
-            return [repr(voice), repr(error), str(vars(voice)), str(vars(voice._idle[0]))]
+            return [repr(voice), with_locals(error), str(vars(voice)), str(vars(voice._idle[0]))]
 
     with caplog.at_level(logging.DEBUG):
         shown = asyncio.run(call(), debug=True)

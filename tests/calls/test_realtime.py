@@ -14,7 +14,7 @@ from gateway.providers.realtime import Realtime, RealtimeSession
 from gateway.speech import Reason
 from stand_ins import OpenAIStandIn
 from stand_ins.openai_realtime import SILENCE_MS, ConversationSession
-from stand_ins.outcomes import failure, until_failure
+from stand_ins.outcomes import failure, until_failure, with_locals
 from stand_ins.server import Fault, tone
 
 SPEECH = g711.encode(tone("what is the time?", g711.BYTES_PER_SECOND))
@@ -260,7 +260,7 @@ def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixt
             vendor.api_key = key
             session = await provider.open()
             await session.close()
-            return [repr(provider), repr(error), str(vars(provider)), str(vars(session))]
+            return [repr(provider), with_locals(error), str(vars(provider)), str(vars(session))]
 
     with caplog.at_level(logging.DEBUG):
         shown = asyncio.run(call(), debug=True)

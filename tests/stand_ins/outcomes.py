@@ -1,5 +1,6 @@
 """How a provider's work ended, for tests to look at."""
 
+import traceback
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
@@ -15,6 +16,12 @@ async def failure(work: Awaitable[object]) -> ProviderError:
     except ProviderError as error:
         return error
     raise AssertionError(f"it did not fail: {done!r}")
+
+
+def with_locals(error: ProviderError) -> str:
+    """All that a log could show of an error, the variables of each frame included."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return repr(error) + "".join(shown.format())
 
 
 async def until_failure(pieces: AsyncIterator[_T]) -> tuple[list[_T], ProviderError]:
