@@ -250,6 +250,7 @@ def test_barging_in_measures_the_delay_of_the_clear() -> None:
     assert first["barge_in"] is None
     assert first["spoke_ms"] < 400
     assert second["barge_in"]["clear_ms"] == pytest.approx(20, abs=40)
+    assert second["answer_ms"] == pytest.approx(100, abs=50)  # and not what was cleared
     assert report.stream is not None
     assert report.stream.clears == 1
 
