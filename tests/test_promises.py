@@ -1,6 +1,7 @@
 """Which promises an upgrade keeps, and what is known of those that nobody kept."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,6 +241,17 @@ def test_a_start_that_contradicts_no_promise_changes_nothing(call_sid: str | Non
     promises.receive_start("upgrade", call_sid)
     [missing] = promises.overdue(99.0, ANY)
     assert missing.promise.webhook.call_sid == "CA1"
+
+
+def test_what_was_kept_is_remembered_within_bounds() -> None:
+    promises = Promises()
+    for number in range(PENDING_LIMIT + 1):
+        call = webhook(f"webhook {number}", f"CA{number}")
+        promises.expect([AdvertisedStream(URL, 0.0)], call, 0.0)
+        promises.receive_upgrade(replace(upgrade("/voice/stream"), exchange=f"stream {number}"))
+    promises.expect([AdvertisedStream(URL, 0.0)], webhook("last", "CA last"), 0.0)
+    promises.receive_start("stream 0", "CA last")  # too long ago to know whose it was taken for
+    assert told(promises).promise.webhook.exchange == "last"
 
 
 def test_a_stream_that_kept_its_own_promise_keeps_no_other_of_its_call() -> None:

@@ -1,6 +1,7 @@
 """Which streams a TwiML document advertises, and what Twilio's forms tell of a call."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -232,6 +233,16 @@ def test_what_cannot_be_decoded_within_bounds_is_left_unread(
     codings: list[str], content: bytes
 ) -> None:
     assert decoded(content, codings) is None
+
+
+def test_a_bomb_is_defused_before_it_goes_off() -> None:
+    bomb = gzip.compress(bytes(1 << 24))
+    tracemalloc.start()
+    try:
+        assert decoded(bomb, ["gzip"]) is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_document_of_the_longest_permitted_length_is_decoded() -> None:
