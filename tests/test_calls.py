@@ -160,6 +160,16 @@ def test_one_caller_cannot_call_again_and_again() -> None:
     assert refusal(calls, "CA6", 89) == "caller_too_often"
 
 
+def test_a_plan_that_came_to_nothing_gives_its_place_back_by_itself() -> None:
+    calls = make_calls(calls=1)
+    planned(calls, now=10)
+    assert refusal(calls, "CA1", 10 + DIALLING_S - 1) == "all_lines_busy"
+    admit(calls, "CA1", 10 + DIALLING_S)
+    calls.end("CA1", "done", 10 + DIALLING_S)
+    planned(calls, now=10 + DIALLING_S)
+    planned(calls, now=10 + 2 * DIALLING_S)
+
+
 def test_a_refused_attempt_does_not_prolong_the_wait() -> None:
     calls = make_calls(calls_per_caller_per_minute=1)
     admit(calls, "CA1", 0)
@@ -173,7 +183,10 @@ def test_callers_are_remembered_in_a_bounded_number() -> None:
         admit(calls, f"CA{number}", caller=str(number))
         calls.end(f"CA{number}", "done", 0)
     assert refusal(calls, "CA", caller=str(CALLERS_LIMIT)) == "caller_too_often"
+    assert refusal(calls, "CA", caller="1") == "caller_too_often"
     admit(calls, "CAX", caller="0")  # the one that was forgotten
+    assert refusal(calls, "CA", caller="1") == "caller_too_often"
+    admit(calls, "CAY", caller="2")  # and now the one that was not heard of for longest
 
 
 def test_a_webhook_that_comes_twice_is_one_call() -> None:
@@ -184,10 +197,10 @@ def test_a_webhook_that_comes_twice_is_one_call() -> None:
 
 def test_sockets_that_do_not_say_whose_they_are_are_limited() -> None:
     calls = make_calls(pending_streams=1)
-    assert calls.take_pending() is None
-    assert calls.take_pending() == StreamRefusal("too_many_pending")
-    calls.release_pending()
-    assert calls.take_pending() is None
+    for _ in range(2):
+        assert calls.take_pending() is None
+        assert calls.take_pending() == StreamRefusal("too_many_pending")
+        calls.release_pending()
 
 
 # Tokens of streams
@@ -249,10 +262,20 @@ def test_twiml_fetched_twice_promises_the_same_unused_token_for_longer() -> None
 
 def test_an_expired_token_is_not_given_again() -> None:
     calls = make_calls()
-    call = admit(calls)
-    token = calls.advertise(call, 0)
-    assert calls.advertise(call, TOKEN_S) != token
-    assert stream_refusal(calls, "CA1", token, TOKEN_S) == "wrong_token"
+    call = admit(calls, now=10)
+    token = calls.advertise(call, 10)
+    assert calls.advertise(call, 9 + TOKEN_S) == token
+    assert calls.advertise(call, 9 + 2 * TOKEN_S) != token
+    assert stream_refusal(calls, "CA1", token, 9 + 2 * TOKEN_S) == "wrong_token"
+
+
+def test_twiml_fetched_during_a_stream_leaves_the_stream_running() -> None:
+    """A call may be redirected to us by REST while it talks to us."""
+    calls = make_calls(call_seconds=300)
+    call = streaming(calls)
+    calls.advertise(call, 10)
+    assert calls.sweep(10 + TOKEN_S) == []
+    assert call.phase == "streaming"
 
 
 def test_tokens_are_random_and_never_shown() -> None:
@@ -314,12 +337,13 @@ def test_a_plan_is_good_for_one_call_only() -> None:
 
 def test_a_plan_outlives_its_place_and_is_forgotten_in_the_end() -> None:
     calls = make_calls(calls=1)
-    plan_id = planned(calls)
-    calls.sweep(DIALLING_S)
+    plan_id = planned(calls, now=10)
+    calls.sweep(10 + DIALLING_S)
     assert calls.places_taken == 0
-    assert isinstance(calls.admit_planned(plan_id, "CA1", DIALLING_S), Call)
-    calls.sweep(PLAN_S)
-    assert calls.admit_planned(plan_id, "CA1", PLAN_S) == CallRefusal("unknown_plan")
+    calls.sweep(9 + PLAN_S)
+    assert isinstance(calls.admit_planned(plan_id, "CA1", 9 + PLAN_S), Call)
+    calls.sweep(10 + PLAN_S)
+    assert calls.admit_planned(plan_id, "CA1", 10 + PLAN_S) == CallRefusal("unknown_plan")
 
 
 def test_a_call_that_was_given_up_is_taken_up_again_if_there_is_room() -> None:
@@ -351,9 +375,9 @@ def test_a_final_status_ends_the_call_and_frees_its_place(status: str, ending: s
 @pytest.mark.parametrize("status", ["queued", "initiated", "ringing", "in-progress"])
 def test_another_status_is_news_and_no_end(status: str) -> None:
     calls = make_calls()
-    call = admit(calls)
+    call = admit(calls, now=2)
     assert calls.status_changed("CA1", status, 7) is None
-    assert (call.status, call.ending, call.duration_s(9)) == (status, None, 9)
+    assert (call.status, call.ending, call.duration_s(9)) == (status, None, 7)
 
 
 def test_a_status_that_was_overtaken_by_the_last_one_is_no_news() -> None:
@@ -507,6 +531,16 @@ def test_ended_calls_are_remembered_for_a_while_and_then_forgotten() -> None:
     assert calls.get("CA1") is call
     calls.sweep(10 + ENDED_S)
     assert calls.get("CA1") is None
+
+
+def test_a_call_that_came_back_does_not_keep_others_from_being_forgotten() -> None:
+    calls = make_calls()
+    for call_sid, now in (("CA1", 0), ("CA2", 1), ("CA1", 500)):
+        admit(calls, call_sid, now)
+        calls.end(call_sid, "done", now)
+    calls.sweep(1 + ENDED_S)
+    assert calls.get("CA2") is None
+    assert calls.get("CA1") is not None
 
 
 def test_ended_calls_are_remembered_in_a_bounded_number() -> None:

@@ -337,6 +337,11 @@ def test_two_things_wrong_are_both_named(signed: str, by: str, words: str) -> No
     assert explanation(webhook(signed, by=by)).startswith(f"it matches {words}")
 
 
+def test_a_port_of_ones_own_that_was_not_signed_is_named_beside_what_else_is_wrong() -> None:
+    verdict = webhook(f"http://{HOST}{WEBHOOK}", public_url=f"https://{HOST}:8443")
+    assert explanation(verdict).startswith("it matches the URL without its port :8443, http:// in")
+
+
 def test_a_host_that_is_none_is_not_tried() -> None:
     fields = [("X-Twilio-Signature", sign(f"https://a\x00b{WEBHOOK}", FORM)), ("Host", "a\x00b")]
     assert "nothing" in explanation(checker().check_webhook(WEBHOOK, fields, FORM, now=0))
