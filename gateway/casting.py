@@ -16,7 +16,7 @@ def voices(settings: GatewaySettings) -> list[TextToSpeech]:
     """In order of preference."""
     keys, tables = settings.credentials, settings.voices
     makers: dict[str, Callable[[], TextToSpeech]] = {
-        "openai": lambda: _class("openai", "Voice")(
+        "openai": lambda: _class(*_openai_voice(tables.openai.model))(
             **_cloud(tables.openai, keys.openai, "voice", "model")
         ),
         "elevenlabs": lambda: _class("elevenlabs", "Voice")(
@@ -76,6 +76,10 @@ def realtime(settings: GatewaySettings) -> Any:
         silence_ms=settings.turns.silence_ms,
         base_url=chosen.base_url.removesuffix("/v1"),
     )
+
+
+def _openai_voice(model: str) -> tuple[str, str]:
+    return ("reading", "Reader") if model.startswith("gpt-realtime") else ("openai", "Voice")
 
 
 def _agent_key(settings: GatewaySettings, keys: Credentials) -> str:

@@ -159,6 +159,8 @@ class Turns(Section):
 
 
 class OpenAiVoice(Section):
+    # OpenAI ends its speech models on 2027-01-06. One that begins with gpt-realtime speaks over the
+    # Realtime API, with that API's voices.
     model: Word = "gpt-4o-mini-tts"
     voice: Word = "onyx"
     base_url: BaseUrl = "https://api.openai.com/v1"
@@ -224,7 +226,7 @@ class AgentSettings(Section):
 
     provider: Literal["scripted", "chat", "realtime"] = "scripted"
     base_url: BaseUrl = "https://api.openai.com/v1"
-    # "": gpt-4o-mini for chat, gpt-realtime for realtime.
+    # chat wants one named: models come and go. "" for realtime: gpt-realtime-2.1.
     model: Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")] = ""
     # Of the realtime agent, who speaks for itself.
     voice: Word = "marin"
@@ -237,7 +239,13 @@ class AgentSettings(Section):
 
     @property
     def chosen_model(self) -> str:
-        return self.model or ("gpt-realtime" if self.provider == "realtime" else "gpt-4o-mini")
+        return self.model or ("gpt-realtime-2.1" if self.provider == "realtime" else "")
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.provider == "chat" and not self.model:
+            raise ValueError("has provider 'chat' without a model; name one that base_url offers")
+        return self
 
 
 class TwilioSettings(Section):

@@ -220,9 +220,11 @@ def test_all_missing_keys_are_named_at_once() -> None:
 
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "HOPSCOPE_AGENT_API_KEY"])
 def test_a_chat_agent_at_openai_needs_a_key(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "'chat' at api.openai.com needs" in refusal(agent={"provider": "chat"})
+    chat = {"provider": "chat", "model": "gpt-6"}
+    assert "'chat' at api.openai.com needs" in refusal(agent=chat)
+    assert "without a model" in refusal(agent={"provider": "chat"})
     monkeypatch.setenv(variable, "made-up")
-    assert load_settings(agent={"provider": "chat"}).agent.chosen_model == "gpt-4o-mini"
+    assert load_settings(agent=chat).agent.chosen_model == "gpt-6"
 
 
 def test_a_chat_agent_elsewhere_may_need_none() -> None:
@@ -233,7 +235,7 @@ def test_a_chat_agent_elsewhere_may_need_none() -> None:
 
 
 def test_the_realtime_agent_has_a_model_of_its_own() -> None:
-    assert AgentSettings(provider="realtime").chosen_model == "gpt-realtime"
+    assert AgentSettings(provider="realtime").chosen_model == "gpt-realtime-2.1"
 
 
 # Regions
