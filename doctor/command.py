@@ -75,6 +75,8 @@ def call(
             summary = asyncio.run(placing)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    except (OSError, ValueError) as error:  # of the recording: the call's own failures are facts
+        raise typer.BadParameter(f"{error}.") from None
     [first, *others] = summary.reports
     if as_json:
         told = summary.as_json() | {"reports": [each.as_json() for each in summary.reports]}
