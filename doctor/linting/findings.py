@@ -1,0 +1,64 @@
+"""What a linter found in a configuration file, and the pages of its rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The paths that must work, as Twilio asks for them."""
+
+    webhook: str = "/voice/webhook"
+    stream: str = "/voice/stream"
+    status: str = "/voice/status"
+
+
+@dataclass(frozen=True, slots=True)
+class LintFinding:
+    """One defect at one place. `line` counts from 1; 0 where the file has no lines (JSON)."""
+
+    rule: str  # "NG01"
+    slug: str
+    level: Level
+    file: Path
+    line: int
+    saw: str  # one sentence that quotes the file
+    fix: str  # what to write instead
+
+
+@dataclass(frozen=True, slots=True)
+class Becomes:
+    """What a path becomes: which place in the file takes it, and what goes where."""
+
+    path: str
+    place: str  # "location /voice/ (nginx.conf:12)", or "" where nothing takes it
+    upstream: str  # "http://127.0.0.1:8080", or ""
+    target: str  # the path after rewriting, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class LintReport:
+    """`unreadable` says why a file could not be read; then there are no findings."""
+
+    findings: tuple[LintFinding, ...] = ()
+    paths: tuple[Becomes, ...] = ()
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LintRule:
+    """A page of `hopscope explain`."""
+
+    id: str
+    slug: str
+    level: Level
+    defect: str
+    why: str
+    fix: str
+
+
+Pages = Mapping[str, LintRule]

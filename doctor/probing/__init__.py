@@ -1,0 +1,1 @@
+"""Probing: what is sent to each hop, phase by phase, and what is recorded of it."""
