@@ -34,8 +34,7 @@ EVIDENCE: Mapping[str, tuple[Callable[[Sight], Any], str]] = {
     ),
     "arrival": (
         lambda sight: sight.probe.upgrade and sight.probe.upgrade.arrival,
-        "the sidecar's record of the upgrade is missing: it did not arrive, or its admin address "
-        "is not known (--admin)",
+        "the sidecar has no record of the upgrade: it did not arrive, or --admin is not known",
     ),
     "plain": (lambda sight: sight.probe.plain, "no plain request was sent"),
     "webhook": (lambda sight: sight.probe.webhook, "the webhook was not asked"),
