@@ -17,9 +17,9 @@ TEXTS = {
     "move": "I would like to move my appointment to Friday.",
     "afternoon": "In the afternoon, please.",
     "hours": "What time do you open on Monday?",
-    "cancel": "Please cancel my appointment on Monday.",
+    "cancel": "I need to cancel my appointment on Monday.",
     "question": "Sorry, I have another question.",  # for an interruption
-    "goodbye": "Thank you very much. Goodbye.",
+    "goodbye": "That is all, thank you.",
 }
 CONVERSATION = ("move", "afternoon")
 

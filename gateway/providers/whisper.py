@@ -31,11 +31,14 @@ WINDOWS_S = (10, 20, 30)
 # What stays free in a window behind the speech; without it the end is not recognised as one.
 MARGIN_S = 2
 # Nobody speaks faster than this. It bounds what a repetition costs.
-TOKENS_PER_SECOND = 8
-TOKENS_LEAST = 12
-# Above this probability Whisper itself calls it no speech. In windows of 10 s, speech was at most
-# 0.28 and noise, hum, tones and clicks at least 0.79.
+TOKENS_PER_SECOND = 6
+TOKENS_LEAST = 8
+# Where Whisper says at least so surely that nobody speaks, and is no surer than this of its words
+# (the mean logarithm of their probabilities), there are none. In windows of 10 s, noise, hum, tones
+# and clicks were beyond 0.79 and -1.3; speech that was understood was never beyond both, even so
+# soft that the first rose to 0.71.
 NO_SPEECH = 0.6
+SURE = -1.0
 _PROMPT = ["<|startoftranscript|>", "<|notimestamps|>"]
 _SENTENCE_END = re.compile(r"[.?!]['\"]?$")
 _SECOND = g711.SILENCE * g711.BYTES_PER_SECOND
@@ -78,11 +81,16 @@ class Whisper:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What the model made of an utterance, and how surely nobody spoke."""
+    """What the model made of an utterance."""
 
     text: str
-    no_speech: float
+    no_speech: float  # how probably nobody spoke
+    score: float  # the mean logarithm of the probabilities of its tokens
     is_cut: bool  # it would have said more
+
+    @property
+    def is_speech(self) -> bool:
+        return self.no_speech < NO_SPEECH or self.score > SURE
 
 
 def transcript(model: Any, utterance: bytes) -> Transcript:
@@ -97,18 +105,24 @@ def transcript(model: Any, utterance: bytes) -> Transcript:
     features = ctranslate2.StorageView.from_array(log_mel(pcm, window_s)[None])
     limit = TOKENS_LEAST + int(TOKENS_PER_SECOND * seconds)
     (result,) = model.generate(
-        features, [_PROMPT], beam_size=1, max_length=limit, return_no_speech_prob=True
+        features,
+        [_PROMPT],
+        beam_size=1,
+        max_length=2 * limit,  # half of it is for a prompt
+        return_scores=True,
+        return_no_speech_prob=True,
     )
     tokens = result.sequences[0]
-    is_cut = len(tokens) >= limit
-    return Transcript(text_of(tokens), result.no_speech_prob, is_cut)
+    return Transcript(
+        text_of(tokens), result.no_speech_prob, result.scores[0], is_cut=len(tokens) >= limit
+    )
 
 
 def _transcribe(model: Any, utterance: bytes) -> str:
     made = transcript(model, utterance)
     text = without_repetition(made.text, is_cut=made.is_cut)
     has_words = any(character.isalnum() for character in text)
-    return text if has_words and made.no_speech < NO_SPEECH else ""
+    return text if has_words and made.is_speech else ""
 
 
 def without_repetition(text: str, *, is_cut: bool) -> str:
