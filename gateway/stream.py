@@ -74,23 +74,20 @@ class Stream:
         """
         self._held += audio
         while len(self._held) >= FRAME_BYTES:
-            wait_s = self.playout.may_send(time.monotonic(), BUFFER_S)
+            wait_s = self._send_frames(time.monotonic())
             if wait_s > 0:
                 await asyncio.sleep(max(wait_s, BATCH_FRAMES * FRAME_S))
-                continue
-            frame, self._held = self._held[:FRAME_BYTES], self._held[FRAME_BYTES:]
-            self._send_audio(frame)
 
     def mark(self, name: str) -> "asyncio.Future[bool]":
         """Send a mark behind all audio so far. Its future tells whether that audio was heard."""
         if self._held:
-            self._send_audio(self._held)
+            self._send(media(self._sid, self._held))
+            self.playout.audio_sent(len(self._held), time.monotonic())
             self._held = b""
         echoed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._marks[name] = echoed
         self.playout.mark_sent(name)
-        if not self._socket.send(mark(self._sid, name)):
-            raise StreamEndedError
+        self._send(mark(self._sid, name))
         return echoed
 
     async def heard(self, echoed: "asyncio.Future[bool]") -> bool:
@@ -111,10 +108,26 @@ class Stream:
         self._marks.clear()
         self._socket.send(clear(self._sid))
 
-    def _send_audio(self, audio: bytes) -> None:
-        if not self._socket.send(media(self._sid, audio)):
+    def _send_frames(self, now: float) -> float:
+        """Send, in one write, the frames that there is room for; how long to wait for more room."""
+        messages = []
+        wait_s = 0.0
+        held, at = self._held, 0
+        while len(held) - at >= FRAME_BYTES:
+            wait_s = self.playout.may_send(now, BUFFER_S)
+            if wait_s > 0:
+                break
+            messages.append(media(self._sid, held[at : at + FRAME_BYTES]))
+            self.playout.audio_sent(FRAME_BYTES, now)
+            at += FRAME_BYTES
+        self._held = held[at:]
+        if messages:
+            self._send(*messages)
+        return wait_s
+
+    def _send(self, *messages: str) -> None:
+        if not self._socket.send(*messages):
             raise StreamEndedError
-        self.playout.audio_sent(len(audio), time.monotonic())
 
     def _receive_echo(self, name: str) -> None:
         self.playout.mark_played(name, time.monotonic())

@@ -7,6 +7,7 @@ offered fails the handshake (RFC 6455 section 4.1).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -42,7 +43,9 @@ class MediaSocket(asyncio.Protocol):
     ) -> None:
         self._check, self._serve = check, serve
         self._protocol = ServerProtocol(max_size=MESSAGE_LIMIT)
-        self._messages: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        # An asyncio.Queue would do, at three times the cost for each frame.
+        self._messages: deque[str | bytes] = deque()
+        self._arrival: asyncio.Future[None] | None = None  # what receive() waits for
         self._fragments: list[bytes] = []
         self._opcode = Opcode.TEXT
         self._is_paused = False
@@ -65,19 +68,24 @@ class MediaSocket(asyncio.Protocol):
 
     async def receive(self) -> str | bytes | None:
         """The next message; None once the socket is closed and all were taken."""
-        message = await self._messages.get()
-        if message is None:
-            self._messages.put_nowait(None)  # for whoever asks again
-        elif self._is_paused and self._messages.qsize() < QUEUE_LIMIT // 2:
+        while not self._messages:
+            if self._closed.is_set():
+                return None
+            self._arrival = self._loop.create_future()
+            await self._arrival
+        message = self._messages.popleft()
+        if self._is_paused and len(self._messages) < QUEUE_LIMIT // 2:
             self._is_paused = False
             self._transport.resume_reading()
         return message
 
-    def send(self, text: str) -> bool:
-        """Send a message; False once the socket is closing or the peer has stopped to read."""
+    def send(self, *texts: str) -> bool:
+        """Send messages, in one write; False once the socket is closing or the peer has stopped to
+        read."""
         if not self.is_open:
             return False
-        self._protocol.send_text(text.encode())
+        for text in texts:
+            self._protocol.send_text(text.encode())
         self._write()
         if self._transport.get_write_buffer_size() > WRITE_LIMIT:
             self._transport.abort()
@@ -115,8 +123,8 @@ class MediaSocket(asyncio.Protocol):
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
             self._protocol.data_to_send()
-        self._messages.put_nowait(None)
         self._closed.set()
+        self._wake()
 
     def _read_events(self) -> None:
         for event in self._protocol.events_received():
@@ -134,7 +142,7 @@ class MediaSocket(asyncio.Protocol):
             self._expect_end()
         elif self.is_open:
             self._was_pinged = False
-            self._set_deadline(SILENCE_S, self._ask_for_life)
+            self._heard_at = self._loop.time()
 
     def _answer(self, request: Request) -> None:
         self.request = request
@@ -146,6 +154,8 @@ class MediaSocket(asyncio.Protocol):
         self._protocol.send_response(response)
         self._write()
         if response.status_code == 101:
+            self._heard_at = self._loop.time()
+            self._set_deadline(SILENCE_S, self._ask_for_life)
             self._task = self._loop.create_task(self._run())
 
     async def _run(self) -> None:
@@ -164,16 +174,23 @@ class MediaSocket(asyncio.Protocol):
             return
         payload = b"".join(self._fragments)
         self._fragments.clear()
-        if self._opcode is Opcode.BINARY:
-            self._messages.put_nowait(payload)
-        else:
-            self._messages.put_nowait(payload.decode(errors="replace"))
-        if self._messages.qsize() >= QUEUE_LIMIT and not self._is_paused:
+        is_binary = self._opcode is Opcode.BINARY
+        self._messages.append(payload if is_binary else payload.decode(errors="replace"))
+        self._wake()
+        if len(self._messages) >= QUEUE_LIMIT and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
     def _write(self, writes: list[bytes] | None = None) -> None:
-        for data in self._protocol.data_to_send() if writes is None else writes:
+        if writes is None:
+            writes = self._protocol.data_to_send()
+        if len(writes) > 1 and SEND_EOF not in writes:
+            writes = [b"".join(writes)]
+        for data in writes:
             if data != SEND_EOF:
                 self._transport.write(data)
             elif self._transport.can_write_eof() and not self._transport.is_closing():
@@ -186,6 +203,11 @@ class MediaSocket(asyncio.Protocol):
             self._transport.resume_reading()  # the peer's Close is behind what waits
 
     def _ask_for_life(self) -> None:
+        # A timer for each frame would cost more than the frame.
+        rest_s = self._heard_at + SILENCE_S - self._loop.time()
+        if rest_s > 0 and self.is_open:
+            self._set_deadline(rest_s, self._ask_for_life)
+            return
         if self._was_pinged or not self.is_open:
             self._transport.abort()
             return

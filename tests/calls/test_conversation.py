@@ -39,11 +39,11 @@ class FakeSocket:
     async def receive(self) -> str | None:
         return await self.incoming.get()
 
-    def send(self, text: str) -> bool:
-        message = json.loads(text)
-        self.sent.append(message)
-        if message["event"] == "mark" and self.echoes_marks:
-            self.echo(message["mark"]["name"])
+    def send(self, *texts: str) -> bool:
+        for message in map(json.loads, texts):
+            self.sent.append(message)
+            if message["event"] == "mark" and self.echoes_marks:
+                self.echo(message["mark"]["name"])
         return self.is_open
 
     def echo(self, name: str) -> None:

@@ -87,6 +87,18 @@ def test_messages_come_back_whole_fragmented_or_not() -> None:
     _run(test)
 
 
+def test_what_is_sent_together_arrives_one_by_one() -> None:
+    async def serve(media: MediaSocket) -> None:
+        assert media.send("one", "two", "é")
+        assert await media.receive() is None
+
+    async def test(port: int) -> None:
+        async with connect(f"ws://127.0.0.1:{port}/voice/stream") as client:
+            assert [await client.recv() for _ in range(3)] == ["one", "two", "é"]
+
+    _run(test, serve=serve)
+
+
 def test_webhooks_and_streams_share_a_port() -> None:
     async def test(port: int) -> None:
         post = b"POST /voice/webhook?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
@@ -250,7 +262,7 @@ def test_messages_that_nobody_takes_hold_the_sender_back(monkeypatch: pytest.Mon
 
     async def serve(media: MediaSocket) -> None:
         await may_read.wait()
-        queued.append(media._messages.qsize())
+        queued.append(len(media._messages))
         while (message := await media.receive()) is not None:
             got.append(message)
 
