@@ -233,6 +233,11 @@ class Events:
         """`path` is the name of one of ours, or "other"."""
         self._webhooks.labels(path, str(status)).inc()
 
+    def request_malformed(self, error: BaseException | None) -> None:
+        """What came was no HTTP. It is not quoted: it may be anything."""
+        self._webhooks.labels("other", "400").inc()
+        self._tell_bounded("request_malformed", error=type(error).__name__ if error else None)
+
     def webhook_failed(self, path: str, error: Exception) -> None:
         """Something broke inside; the caller heard an apology."""
         frames = traceback.extract_tb(error.__traceback__)[-4:]

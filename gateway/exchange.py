@@ -101,6 +101,14 @@ def parse_form(body: bytes) -> Form:
         raise Refusal(413, f"the form has more than {FIELDS_LIMIT} fields\n") from None
 
 
+def parse_query(target: str) -> Form:
+    """The query of a target; {} for one that nobody of ours has made."""
+    try:
+        return parse_qs(target.partition("?")[2], max_num_fields=FIELDS_LIMIT)
+    except ValueError:
+        return {}
+
+
 def field(form: Mapping[str, Sequence[str]], name: str) -> str:
     """The first value of a field, cut to what Twilio would ever send; "" without one."""
     return (form.get(name) or [""])[0][:VALUE_LIMIT]

@@ -5,10 +5,10 @@ TwiML with status 200. Nothing is awaited between looking for a kept answer and 
 retried webhook cannot overtake its first try and become a second call.
 """
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -26,6 +26,7 @@ from gateway.exchange import (
     check_method,
     field,
     parse_form,
+    parse_query,
     read_body,
     target_of,
 )
@@ -83,7 +84,10 @@ class Webhooks:
         }
 
     def server(self) -> web.Server:
-        return web.Server(self.handle, access_log=None, lingering_time=LINGER_S)
+        # Without a logger of ours, each stranger who speaks no HTTP is a traceback on stderr.
+        logger = logging.Logger("gateway")
+        logger.addHandler(_Malformed(self._events))
+        return web.Server(self.handle, access_log=None, logger=logger, lingering_time=LINGER_S)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)
@@ -132,7 +136,7 @@ class Webhooks:
         """What a call shall do now."""
         self.sweep()
         now = self._clock()
-        query = parse_qs(target.partition("?")[2], max_num_fields=100)
+        query = parse_query(target)
         if field(query, "after") == "stream":
             return self._after_stream(call_sid, now)
         plan_id = field(query, "plan")
@@ -207,6 +211,7 @@ class Webhooks:
         call = self._calls.get(call_sid)
         if call is None:  # from before a restart
             return twiml.after_stream(False)
+        call.is_past_stream = True
         if call.phase == "streaming":
             self._calls.stream_failed(call_sid, call.stream_error or "ended at Twilio")
         elif call.phase == "waiting":
@@ -218,7 +223,7 @@ class Webhooks:
     async def _status(self, request: web.BaseRequest, target: str) -> web.Response:
         check_method(request, ("POST",))
         form, call_sid = await self._signed_form(request, target)
-        plan_id = field(parse_qs(target.partition("?")[2], max_num_fields=100), "plan")
+        plan_id = field(parse_query(target), "plan")
         status = field(form, "CallStatus")
         self._events.call_status(call_sid, status if status in STATUSES else "other")
         ended = self._calls.status_changed(call_sid, status, self._clock(), plan_id)
@@ -274,7 +279,7 @@ class Webhooks:
         known = [*self._routes, *([CALLS_PATH] if self._calls_api.exists else [])]
         near = [each for each in known if path.rstrip("/") == each]
         near += [each for each in known if each not in near and path.endswith(each)]
-        near += [each for each in known if len(path) > 1 and each.endswith(path)]
+        near += [each for each in known if each.endswith(path)]
         hint = f" Did you mean {near[0]}? An ingress may have rewritten it." if near else ""
         text = (
             f"There is nothing at {path[:200]!a}.{hint}\n"
@@ -298,6 +303,17 @@ class Webhooks:
         if _CALL_SID.fullmatch(call_sid) is None:
             raise Refusal(400, "the form has no CallSid\n")
         return form, call_sid
+
+
+class _Malformed(logging.Handler):
+    """Takes what aiohttp says of requests that it could not read."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._events.request_malformed(record.exc_info[1] if record.exc_info else None)
 
 
 _BROKEN = "Something went wrong in the gateway; its log says what.\n"

@@ -250,6 +250,18 @@ def test_answers_are_counted_by_path_and_status(bench: Bench) -> None:
     assert logged == []
 
 
+def test_what_is_no_http_is_counted_and_not_quoted(bench: Bench) -> None:
+    with capture_logs() as logged:
+        bench.events.request_malformed(ValueError("made-up"))
+        bench.events.request_malformed(None)
+    assert logged[0] == {
+        "event": "request_malformed",
+        "log_level": "warning",
+        "error": "ValueError",
+    }
+    assert bench.value("hopscope_webhooks_total", path="other", status="400") == 2
+
+
 def test_what_broke_inside_is_told_with_the_place(bench: Bench) -> None:
     try:
         raise ValueError("x" * 500)

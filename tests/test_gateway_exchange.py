@@ -11,6 +11,7 @@ from gateway.exchange import (
     check_method,
     field,
     parse_form,
+    parse_query,
     target_of,
 )
 
@@ -52,6 +53,15 @@ def test_a_form_has_a_bounded_number_of_fields() -> None:
     with pytest.raises(Refusal) as refused:
         parse_form(b"&".join(b"a%d=" % n for n in range(FIELDS_LIMIT + 1)))
     assert refused.value.status == 413
+
+
+def test_a_query_is_read_only_as_far_as_ours_go() -> None:
+    assert parse_query("/voice/webhook?plan=a%20b&after=stream") == {
+        "plan": ["a b"],
+        "after": ["stream"],
+    }
+    assert parse_query("/voice/webhook") == {}
+    assert parse_query("/voice/webhook?" + "a=1&" * (FIELDS_LIMIT + 1)) == {}
 
 
 def test_a_field_is_its_first_value_in_bounds() -> None:

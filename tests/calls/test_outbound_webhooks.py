@@ -25,7 +25,9 @@ def test_an_outbound_call_does_what_it_was_planned_for() -> None:
     with running(notify={"via": "say"}) as gateway:
         tell = gateway.plan(Plan("notify", "Ready."))
         assert gateway.post(f"{WEBHOOK}?plan={tell}", SID, **OUTBOUND).says == "Ready."
+        assert len(gateway.of("call_started")) == 1
         assert gateway.of("call_ended") == []
+        assert gateway.calls.places_taken == 0
         gateway.post(f"{STATUS}?plan={tell}", SID, CallStatus="completed")
         assert gateway.of("call_ended")[0]["ending"] == "completed"
 

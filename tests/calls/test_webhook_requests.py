@@ -159,6 +159,11 @@ def test_an_unknown_path_is_answered_with_those_there_are(
     assert gateway.value("hopscope_webhooks_total", path="other", status="404") == 2
 
 
+def test_a_path_is_told_of_only_where_it_exists() -> None:
+    with running(credentials=Credentials(calls_token="made-up-and-long-enough")) as gateway:
+        assert gateway.ask("GET", "/").text.endswith("/healthz, /calls\n")
+
+
 def test_the_stream_asked_without_an_upgrade_says_what_is_missing(gateway: Gateway) -> None:
     reply = gateway.ask("GET", "/voice/stream")
     assert (reply.status, reply.headers["upgrade"]) == (426, "websocket")
@@ -173,6 +178,7 @@ def test_health_is_told_without_details(gateway: Gateway) -> None:
     reply = gateway.ask("GET", "/healthz")
     assert (reply.status, json.loads(reply.text)) == (503, {"status": "unservable"})
     assert gateway.ask("HEAD", "/healthz").text == ""
+    assert gateway.ask("POST", "/healthz").status == 405
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
@@ -231,6 +237,23 @@ def test_a_body_that_never_comes_is_not_waited_for() -> None:
 def test_a_body_that_cannot_be_read_is_refused(gateway: Gateway, rest: bytes) -> None:
     assert gateway.raw(CHUNKED + rest).status == 400
     assert gateway.of("webhook_failed") == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /voice webhook HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /voice/webhook HTTP/1.1\r\nHo st: a\r\n\r\n",
+        b"POST /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_and_told_in_a_line(
+    gateway: Gateway, data: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert gateway.raw(data).status == 400
+    assert len(gateway.of("request_malformed")) == 1
+    assert capfd.readouterr().err == ""
 
 
 def test_a_form_of_too_many_fields_is_refused(gateway: Gateway) -> None:

@@ -134,6 +134,15 @@ def test_a_call_that_was_already_answered_cannot_be_rejected_and_is_told() -> No
         assert "call again later" in closed.post(**{**INBOUND, "CallStatus": "in-progress"}).says
 
 
+def test_a_call_that_nothing_more_was_heard_of_does_not_keep_the_line_busy() -> None:
+    with running(limits={"calls": 1}) as gateway:
+        gateway.post()
+        now = gateway.webhooks._clock()
+        gateway.webhooks._clock = lambda: now + 61
+        assert gateway.post(WEBHOOK, OTHER_SID).verbs == ["Connect", "Redirect"]
+        assert [fields["ending"] for fields in gateway.of("call_ended")] == ["stream_never_came"]
+
+
 # Notify
 
 
@@ -260,6 +269,12 @@ def test_a_stream_error_is_told_and_then_apologised_for(gateway: Gateway) -> Non
     ]
     gateway.end("caller_hung_up")
     assert "connection was lost" in gateway.post(f"{WEBHOOK}?after=stream").says
+
+
+def test_a_stream_error_without_a_reason_is_one_all_the_same(gateway: Gateway) -> None:
+    call = gateway.open_stream(gateway.post())
+    gateway.post(STREAM_STATUS, SID, StreamEvent="stream-error")
+    assert call.stream_error == "unknown"
 
 
 def test_an_error_about_a_stream_that_we_closed_well_changes_nothing(gateway: Gateway) -> None:
