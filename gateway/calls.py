@@ -120,6 +120,7 @@ class Call:
     answered_by: str = ""
     stream_error: str = ""
     has_twiml: bool = False  # it was told what to do: from then on it counts as started
+    is_past_stream: bool = False  # Twilio asked what comes behind it
     # What was said, {caller, agent} for each turn, for whoever placed the call.
     turns: list[dict[str, str]] = field(default_factory=list, repr=False)
     _token: str = field(default="", repr=False)
@@ -202,6 +203,10 @@ class Calls:
     def get(self, call_sid: str) -> Call | None:
         """A call that is running, or ended a while ago."""
         return self._live.get(call_sid) or self._ended.get(call_sid)
+
+    def has_promised(self, since: float) -> bool:
+        """Whether a stream that was promised after this time did not come yet."""
+        return any(x.phase == "waiting" and x.heard_at > since for x in self._live.values())
 
     def plan(self, plan: Plan, to: str, now: float) -> str | CallRefusal:
         """Take a place for an outbound call; the id of its plan, which is a secret of the call."""

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.hearing import Hearing
 from gateway.messages import Media
 from gateway.speaker import Speaker
 from gateway.speech import Agent, Listener, ProviderError, Turn, VoiceActivity, closing
@@ -99,16 +100,14 @@ class Conversation:
     ) -> None:
         self._stream = stream
         self._speaker = Speaker(stream, voices)
-        self._ears, self._activity, self._agent = ears, activity, agent
+        self._activity, self._agent = activity, agent
+        self._hearing = Hearing(ears, self._notice_deafness)
         self._phrases, self._manners, self._told = phrases, manners, told
         self._detector = TurnDetector(pause_s=manners.pause_s, silence_s=manners.silence_s)
         self._recent: deque[bytes] = deque(maxlen=PREROLL_FRAMES)
-        self._listener: Listener | None = None
         self._is_hearing = False
         self._heard_at = 0.0  # the last frame came
         self._was_answered = True  # a word of ours followed the last utterance
-        self._transcript: asyncio.Task[str] | None = None
-        self._is_transcript_whole = False
         self._speaking: asyncio.Task[None] | None = None
         self._protected: asyncio.Task[None] | None = None  # speech that is not interrupted
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -138,15 +137,14 @@ class Conversation:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            running = (hearing, self._protected, self._speaking, self._transcript)
+            running = (hearing, self._protected, self._speaking)
             tasks = [task for task in running if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._turn is not None:
                 self._close_turn(self._speaker.heard(), was_interrupted=True)
-            if self._listener is not None:
-                await self._listener.close()
+            await self._hearing.close()
 
     def end(self, ending: str) -> None:
         """Have run() return this."""
@@ -154,10 +152,6 @@ class Conversation:
             self._over.set_result(ending)
 
     async def _receive(self) -> None:
-        try:
-            self._listener = await self._ears
-        except ProviderError:
-            self._start(lambda: self._give_up("provider_failed"))
         async for message in self._stream.messages():
             if isinstance(message, Media):
                 self._hear(message.audio)
@@ -170,8 +164,8 @@ class Conversation:
         """Take one frame; within it the caller may begin, pause or end."""
         self._heard_at = time.monotonic()
         self._recent.append(audio)
-        if self._is_hearing and self._listener is not None:
-            self._listener.hear(audio)
+        if self._is_hearing:
+            self._hearing.hear(audio)
         for probability, seconds in self._activity.receive_audio(audio):
             self._detect(probability, seconds)
 
@@ -181,9 +175,9 @@ class Conversation:
                 case SpeechStarted():
                     self._begin_utterance()
                 case SpeechPaused():
-                    self._transcribe()  # early: most pauses of this length end the utterance
+                    self._hearing.pause()
                 case SpeechResumed():
-                    self._is_transcript_whole = False
+                    self._hearing.resume()
                 case SpeechEnded():
                     self._end_utterance(event)
 
@@ -192,11 +186,7 @@ class Conversation:
         self._interrupt()
         self._cancel_timer("no_input")
         self._is_hearing = True
-        self._is_transcript_whole = False
-        if self._listener is not None:
-            if self._was_answered:
-                self._listener.begin()
-            self._listener.hear(b"".join(self._recent))
+        self._hearing.begin(b"".join(self._recent), goes_on=not self._was_answered)
         self._was_answered = False
 
     def _end_utterance(self, event: SpeechEnded) -> None:
@@ -204,17 +194,8 @@ class Conversation:
         speech_ended = time.monotonic() - event.silence_s
         self._start(lambda: self._answer(speech_ended, event.speech_s))
 
-    def _transcribe(self) -> None:
-        """Transcribe what was heard so far, behind a transcription that still runs."""
-        before, listener = self._transcript, self._listener
-
-        async def transcribe() -> str:
-            if before is not None:
-                await asyncio.wait([before])
-            return await listener.transcribe() if listener is not None else ""
-
-        self._is_transcript_whole = True
-        self._transcript = asyncio.create_task(transcribe())
+    def _notice_deafness(self) -> None:
+        self._start(lambda: self._give_up("provider_failed"))
 
     def _press(self, digit: str) -> None:
         self._interrupt()
@@ -232,8 +213,8 @@ class Conversation:
         pressed_at = time.monotonic()
         self._start(lambda: self._reply(f"[pressed {' '.join(pressed)}]", pressed_at, {}))
 
-    def _interrupt(self) -> None:
-        """The caller speaks: drop what we think and say, and be silent within this frame."""
+    def _interrupt(self, *, by_caller: bool = True) -> None:
+        """Drop what we think and say, and be silent within this frame."""
         speaking = self._speaking
         if speaking is None or speaking.done() or speaking is self._protected:
             return
@@ -241,7 +222,8 @@ class Conversation:
             began = time.monotonic()
             heard = self._speaker.heard()
             self._stream.clear()
-            self._told.barged_in((time.monotonic() - began) * 1000)
+            if by_caller:
+                self._told.barged_in((time.monotonic() - began) * 1000)
             self.turns.append(Turn("agent", heard, was_interrupted=True))
             if self._turn is not None:
                 self._close_turn(heard, was_interrupted=True)
@@ -256,7 +238,7 @@ class Conversation:
         self, speech: Callable[[], Coroutine[Any, Any, None]], *, is_protected: bool = False
     ) -> None:
         """Think and talk, behind what may not be interrupted. Only the last start counts."""
-        self._interrupt()
+        self._interrupt(by_caller=False)
         before = self._protected
 
         async def speak() -> None:
@@ -278,10 +260,9 @@ class Conversation:
 
     def _look_at_end(self, speaking: "asyncio.Task[None]") -> None:
         """A fault of ours must not become silence."""
-        if not speaking.cancelled() and (fault := speaking.exception()) is not None:
-            context = {"message": "a reply failed", "exception": fault, "task": speaking}
-            asyncio.get_running_loop().call_exception_handler(context)
-            self.end("provider_failed")
+        fault = None if speaking.cancelled() else speaking.exception()
+        if fault is not None and not self._over.done():
+            self._over.set_exception(fault)
 
     async def _say(self, text: str) -> None:
         if text:
@@ -290,11 +271,8 @@ class Conversation:
 
     async def _answer(self, speech_ended: float, speech_s: float) -> None:
         ms = {"pause": _ms_since(speech_ended)}
-        if not self._is_transcript_whole:
-            self._transcribe()
-        assert self._transcript is not None  # noqa: S101 - made above, or at the pause
         try:
-            text = await asyncio.shield(self._transcript)
+            text = await self._hearing.text()
         except ProviderError:
             await self._fail(self._phrases.not_understood)
             return
@@ -344,7 +322,7 @@ class Conversation:
     async def _fail(self, words: str) -> None:
         """Say what went wrong; after the second time in a row, end the call."""
         self._failures += 1
-        if self._failures >= PATIENCE:
+        if self._failures >= PATIENCE or self._hearing.is_deaf:
             await self._give_up("provider_failed")
         else:
             await self._say(words)
@@ -381,7 +359,6 @@ class Conversation:
             self._start(lambda: self._say(self._phrases.still_there))
 
     def _reach_time_limit(self) -> None:
-        self._interrupt()
         self._start(lambda: self._leave("time_limit"), is_protected=True)
 
     def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:

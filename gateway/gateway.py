@@ -5,8 +5,6 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from aiohttp import web
-
 from gateway import casting
 from gateway.addresses import HostPort
 from gateway.calls import Call, Calls, DialError
@@ -29,6 +27,7 @@ from gateway.webhooks import Webhooks
 from gateway.websocket import MediaSocket
 
 SWEEP_S = 2.0
+POLL_S = 0.05
 # Ears that were opened for a stream that does not come.
 EARS_S = 30.0
 
@@ -86,12 +85,13 @@ class Gateway:
     async def start(self) -> HostPort:
         """Listen; the address with the port that was given out. Raises OSError."""
         settings = self.settings
-        http = web.Server(self.webhooks.handle, access_log=None)
+        http = self.webhooks.server()
         port = Port(
             http,
             lambda: MediaSocket(self.streams.check_upgrade, self.streams.serve),
             settings.paths.stream,
             settings.limits.connections,
+            settings.public.prefix,
         )
         self._server, self._http = await port.start(*settings.listen), http
         self._begin(self._sweep())
@@ -112,16 +112,25 @@ class Gateway:
                 raise failure
 
     async def drain(self) -> None:
-        """Take no new calls, let the running ones end, and end those that do not."""
+        """Take no new calls, and let the running ones end, for gateway.drain_seconds at most."""
         self.is_draining = True
-        await self.streams.ended(self.settings.drain_seconds)
+        until = time.monotonic() + self.settings.drain_seconds
+        while time.monotonic() < until and (  # noqa: ASYNC110 - time alone ends a promise
+            self.streams.are_running or self.streams.are_expected
+        ):
+            await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
-        """Stop now. Streams that still run are closed as going away (1001)."""
+        """Stop now. Streams that still run are closed as going away (1001).
+
+        Their calls ask what comes next, and without an answer hear "application error".
+        """
         self.is_draining = True
         if self._server is not None:
-            self._server.close()
             await self.streams.end_all("drained")
+            while self.streams.follow(time.monotonic()):  # noqa: ASYNC110 - or time passes
+                await asyncio.sleep(POLL_S)
+            self._server.close()
             await self._http.shutdown(1.0)
         for task in [*self._tasks, *self._listeners.values()]:
             task.cancel()
@@ -132,7 +141,7 @@ class Gateway:
 
     async def _hold(self, call: Call, stream: Stream) -> Held:
         """What holds a call whose stream has begun."""
-        settings, told = self.settings, Told(self.events, call.call_sid)
+        settings, told = self.settings, Told(self.events, call)
         if call.plan.mode == "notify":
             return Notice(stream, self._voices, call.plan.text)
         if self._realtime is not None:

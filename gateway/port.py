@@ -20,11 +20,16 @@ Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class Port:
-    """Listens for both; at most `limit` connections at a time."""
+    """Listens for both; at most `limit` connections at a time.
 
-    def __init__(self, webhooks: Factory, streams: Factory, stream_path: str, limit: int) -> None:
+    `prefix` is of the public URL: some ingresses strip it, some do not.
+    """
+
+    def __init__(
+        self, webhooks: Factory, streams: Factory, stream_path: str, limit: int, prefix: str = ""
+    ) -> None:
         self._webhooks, self._streams = webhooks, streams
-        self._stream_path = stream_path.encode()
+        self._stream_paths = (stream_path.encode(), (prefix + stream_path).encode())
         self.limit = limit
         self.connections: set[FirstLine] = set()
 
@@ -37,7 +42,7 @@ class Port:
         """The protocol for a connection that begins with this request line."""
         method, _, rest = line.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
-        is_stream = method == b"GET" and path == self._stream_path
+        is_stream = method == b"GET" and path in self._stream_paths
         return cast(asyncio.Protocol, (self._streams if is_stream else self._webhooks)())
 
 

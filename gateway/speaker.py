@@ -74,14 +74,18 @@ class Speaker:
         try:
             while (piece := await made.get()) is not None:
                 await self._play(*piece)
-            await making
-            if self._spoken:
+            if self._spoken:  # where the voices failed, the apology
                 echoed = self._stream.mark(f"said-{next(self._numbers)}")
                 await self._stream.heard(echoed)
+            await making
         finally:
             self._is_saying = False
-            making.cancel()
-            await asyncio.wait([making])
+            # Nothing is awaited where all was said: an interruption here would unsay it.
+            if not making.done():
+                making.cancel()
+                await asyncio.wait([making])
+            if not making.cancelled():
+                making.exception()  # was raised above, or somebody interrupted
         return " ".join(spoken.text for spoken in self._spoken)
 
     def heard(self) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 from websockets.http11 import Request
@@ -21,6 +23,10 @@ from gateway.websocket import MediaSocket
 PRELUDE_LIMIT = 5
 # More than a closing handshake may take (gateway/websocket.py).
 CLOSING_S = 5.0
+# From TwiML to the upgrade. Who has not come by then has hung up.
+PROMISE_S = 10.0
+# So long after a stream Twilio asks what comes next, if it asks at all.
+NEXT_S = 2.0
 # What a socket is closed with, by how its call ended (RFC 6455 section 7.4.1).
 CLOSES: dict[Ending, tuple[int, str]] = {
     "done": (1000, "done"),
@@ -41,15 +47,23 @@ REFUSALS = {
     "used_token": "the token was used before",
     "expired_token": "the token has expired",
     "call_ended": "the call is over",
+    "one_way": "a one-way stream (<Start>) cannot be answered; use <Connect>",
+    "draining": "the gateway goes down",
 }
+_NO_UPGRADE = (
+    "This is where Twilio opens its WebSocket, and the request was no upgrade: either its client "
+    "does not speak WebSocket, or a proxy on the way removed the Upgrade header.\n"
+)
+# Their codes; of all others 1008.
+_REFUSAL_CODES = {"too_many_pending": 1013, "draining": 1001}
 # A close by Twilio with one of these is the end of the call, even where `stop` was lost.
 _ORDERLY = (1000, 1001, 1005)
+# After these there is no call any more that could ask what comes next.
+_HUNG_UP: frozenset[Ending] = frozenset({"caller_hung_up", "machine"})
 
 
 class Held(Protocol):
     """What a call is held by: gateway/conversation.py and its like."""
-
-    taken: list[TurnTaken]
 
     async def run(self) -> str: ...
     def end(self, ending: str) -> None: ...
@@ -61,10 +75,11 @@ Hold = Callable[[Call, Stream], Awaitable[Held]]
 class Told:
     """Tells what happens in one call, under its CallSid."""
 
-    def __init__(self, events: Events, call_sid: str) -> None:
-        self._events, self._call_sid = events, call_sid
+    def __init__(self, events: Events, call: Call) -> None:
+        self._events, self._call, self._call_sid = events, call, call.call_sid
 
     def turn_taken(self, turn: TurnTaken) -> None:
+        self._call.turns.append({"caller": turn.caller, "agent": turn.agent})
         self._events.turn(
             self._call_sid,
             turn.number,
@@ -98,9 +113,15 @@ class Streams:
         self._start_s, self._is_draining = start_s, is_draining
         self.running: dict[str, Held] = {}
         self._serving: set[asyncio.Task[object]] = set()
+        self._pending: set[MediaSocket] = set()  # that did not say yet whose they are
+        self._ending: Ending | None = None  # of all that still runs
+        self._left: dict[str, float] = {}  # calls whose stream we closed, and when
 
     def check_upgrade(self, request: Request) -> tuple[int, str] | None:
         """Refuse what Twilio did not sign, and what there is no place for."""
+        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+            self._events.stream_refused("no_upgrade", status=426)
+            return 426, _NO_UPGRADE
         verdict = self._checker.check_upgrade(
             request.path, request.headers.raw_items(), now=time.monotonic()
         )
@@ -108,7 +129,7 @@ class Streams:
             self._events.signature_refused("stream", verdict)
             self._events.stream_refused("signature", status=403)
             return 403, refusal_text(verdict)
-        if self._is_draining():
+        if self._is_draining() and not self.are_expected:
             self._events.stream_refused("draining", status=503)
             return 503, "The gateway goes down.\n"
         return None
@@ -121,19 +142,19 @@ class Streams:
         task.add_done_callback(self._serving.discard)
         found = await self._begin(socket)
         if isinstance(found, str):
-            code = 1013 if found == "too_many_pending" else 1008
+            code = _REFUSAL_CODES.get(found, 1008)
             self._events.stream_refused(found, code=code)
             await socket.close(code, REFUSALS.get(found, "try again later"))
             return
         call, stream = found
-        try:
-            ending, taken = await self._run(call, stream, socket)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears an apology
-            self._events.say("stream_failed", "error", call_sid=call.call_sid, error=repr(error))
-            ending, taken = "failed", []
+        ending = await self._run(call, stream, socket)
+        now = time.monotonic()
         # Twilio asks what comes next as soon as the socket is closed: the answer must be known.
-        if (ended := self._calls.end(call.call_sid, ending, time.monotonic())) is not None:
-            self._events.call_ended(ended, len(taken))
+        if (ended := self._calls.end(call.call_sid, ending, now)) is not None:
+            self._events.call_ended(ended, len(call.turns))
+        if ending not in _HUNG_UP:
+            self._left = {sid: at for sid, at in self._left.items() if now - at < NEXT_S}
+            self._left[call.call_sid] = now
         await socket.close(*CLOSES[ending])
 
     async def _begin(self, socket: MediaSocket) -> tuple[Call, Stream] | str:
@@ -141,49 +162,80 @@ class Streams:
         refusal = self._calls.take_pending()
         if refusal is not None:
             return refusal.reason
+        self._pending.add(socket)
         try:
             async with asyncio.timeout(self._start_s):
                 started = await _started(socket)
         except TimeoutError:
             started = None
         finally:
+            self._pending.discard(socket)
             self._calls.release_pending()
         if started is None:
-            return "no_start"
+            return "draining" if self._ending else "no_start"
+        if "outbound" in started.tracks:
+            return "one_way"
         token = started.custom_parameters.get("token", "")
         found = self._calls.open_stream(started.call_sid, token, time.monotonic())
         if isinstance(found, StreamRefusal):
             return found.reason
         return found, Stream(socket, started)
 
+    @property
+    def are_running(self) -> bool:
+        return bool(self._serving)
+
+    @property
+    def are_expected(self) -> bool:
+        """Whether one that was promised is still likely to come."""
+        return self._calls.has_promised(time.monotonic() - PROMISE_S)
+
+    def follow(self, now: float) -> list[str]:
+        """Calls whose stream is over and that may still ask what comes next."""
+        known = ((self._calls.get(sid), at) for sid, at in self._left.items() if now - at < NEXT_S)
+        return [call.call_sid for call, _ in known if call and not call.is_past_stream]
+
     async def end_all(self, ending: Ending) -> None:
-        """End what runs, and wait until it is closed."""
+        """End what runs and what begins, and wait until it is closed."""
+        self._ending = ending
         for held in self.running.values():
             held.end(ending)
-        await self.ended(CLOSING_S)
+        code = CLOSES[ending]
+        closing = [asyncio.create_task(socket.close(*code)) for socket in self._pending]
+        if waited_for := {*closing, *self._serving}:
+            await asyncio.wait(waited_for, timeout=CLOSING_S)
 
-    async def ended(self, timeout_s: float) -> None:
-        """Wait, at most so long, until no stream is left."""
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=timeout_s)
-
-    async def _run(
-        self, call: Call, stream: Stream, socket: MediaSocket
-    ) -> tuple[Ending, list[TurnTaken]]:
+    async def _run(self, call: Call, stream: Stream, socket: MediaSocket) -> Ending:
+        """Whatever goes wrong in here: the caller hears an apology."""
         try:
             held = await self._hold(call, stream)
         except ProviderError as error:
             self._events.speech_failed("agent", error, call_sid=call.call_sid)
-            return "provider_failed", []
+            return "provider_failed"
+        except Exception as error:  # noqa: BLE001 - see above
+            return self._failed(call, error)
         self.running[call.call_sid] = held
+        if self._ending is not None:
+            held.end(self._ending)
         try:
             ending = await held.run()
+        except Exception as error:  # noqa: BLE001 - see above
+            return self._failed(call, error)
         finally:
-            del self.running[call.call_sid]
+            if self.running.get(call.call_sid) is held:
+                del self.running[call.call_sid]
         if ending == "stream_over":
             has_left = stream.has_stopped or socket.close_code in _ORDERLY
-            return "caller_hung_up" if has_left else "stream_failed", held.taken
-        return cast(Ending, ending), held.taken
+            return "caller_hung_up" if has_left else "stream_failed"
+        return cast(Ending, ending)
+
+    def _failed(self, call: Call, error: Exception) -> Ending:
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        self._events.say(
+            "stream_failed", "error", call_sid=call.call_sid, error=repr(error)[:300], where=where
+        )
+        return "failed"
 
 
 async def _started(socket: MediaSocket) -> Started | None:
