@@ -51,6 +51,8 @@ def test_everything_else_is_not_loopback(host: str) -> None:
         ("http://127.0.0.1:8080", "127.0.0.1:8080", ""),
         ("http://[::1]:8080/x", "[::1]:8080", "/x"),
         ("http://localhost", "localhost", ""),
+        ("https://voice.example.com:65535", "voice.example.com:65535", ""),
+        ("https://voice.example.com:1", "voice.example.com:1", ""),
     ],
 )
 def test_a_public_url_is_kept_as_it_was_written(text: str, authority: str, prefix: str) -> None:
@@ -72,7 +74,7 @@ def test_a_public_url_is_kept_as_it_was_written(text: str, authority: str, prefi
         ("https://user:secret@voice.example.com", "should be https://HOST"),
         ("https://voice.example.com:x", "should be https://HOST"),
         ("https://voice.example.com:0", "has a port that is none"),
-        ("https://voice.example.com:70000", "has a port that is none"),
+        ("https://voice.example.com:65536", "has a port that is none"),
         ("https://voice.example.com?token=1", "should be https://HOST"),
         ("https://voice.example.com/a?token=1", "should have no query"),
         ("https://voice.example.com/a#rc=2", "no fragment"),

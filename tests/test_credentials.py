@@ -68,6 +68,7 @@ def test_a_token_that_can_be_guessed_is_refused() -> None:
     text = refusal(environment={"HOPSCOPE_CALLS_TOKEN": "123456789012345"})
     assert text.startswith("HOPSCOPE_CALLS_TOKEN: is shorter than 16 characters")
     assert "12345" not in text
+    assert read_credentials(None, {"HOPSCOPE_CALLS_TOKEN": "1234567890123456"})[0].calls_token
 
 
 def test_a_file_that_others_can_read_is_told_of(secrets: Path) -> None:
