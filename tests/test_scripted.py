@@ -66,7 +66,7 @@ def test_one_sentence_has_one_answer(said: str, answered: str) -> None:
 
 
 def test_the_last_day_that_was_named_counts() -> None:
-    said = talk("Monday, please.", "Sorry, I meant Tuesday.", "In the afternoon.")
+    said = talk("Monday, please.", "No, not Monday, Tuesday.", "In the afternoon.")
     assert "on Tuesday at three thirty" in said[-1]
 
 

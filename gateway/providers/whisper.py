@@ -1,10 +1,10 @@
 """The embedded ears: Whisper tiny.en, run by CTranslate2 in 8 bits.
 
-Whisper was trained on windows of 30 s. It understands shorter ones as well and four times faster,
-but in windows of 5 s it repeats what it heard in a third of all cases, in 10 s hardly ever, and
-where nobody speaks it says so only with 10 s or more. So the shortest window is 10 s. What it
-repeats all the same is cut. Measured on 124 telephone sentences, beams of 2 and 5 understand no
-more than one, and 32-bit floats no more than 8-bit integers, in twice the time.
+Whisper was trained on windows of 30 s. It understands shorter ones as well and in a fifth of the
+time, but in windows of 5 s it repeats what it heard in a third of all cases, in 10 s hardly ever,
+so 10 s is the shortest window here. What it repeats all the same is cut. Of 124 telephone sentences
+(four synthetic voices), floats of 32 bits understand three more than integers of 8, in twice the
+time, and beams of 2 or 5 one at most.
 
 Whisper is for speech. Ask it only where a voice was detected: at noise it guesses.
 """
@@ -65,7 +65,7 @@ class Whisper:
             self._is_warm = True
 
     async def listen(self) -> Listener:
-        await self._worker.run(self._model)
+        await self.warm()
         return LocalListener(self._recognise)
 
     async def close(self) -> None:
