@@ -209,7 +209,7 @@ class ElevenLabsEars(Section):
 
 
 class WhisperEars(Section):
-    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Recognisers(Section):
