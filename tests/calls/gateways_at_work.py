@@ -48,10 +48,17 @@ ACCOUNT_SID = "AC" + "1" * 32
 CALLS_TOKEN = "made-up-token-for-calls"
 PATIENCE_S = 20.0
 BRISK = Manners(greeting_s=2.0, answer_s=6.0, patience_s=0.2, linger_s=0.1)
+# A few words, for when it is not the point which: Silero takes them for the speech that they are.
+WORDS = sentence("goodbye").audio[:6400]
+QUICK_TURNS = {"silence_ms": 200, "pause_ms": 100}
 FORM = {"From": "+12025550143", "To": "+12025550199", "Direction": "inbound"}
 
 
 # What it speaks, hears and answers with, where that is not the point.
+
+# ASCII from the blank on, as codes of mu-law that are all loud.
+_LOUD = bytes([*range(0x48), *range(0x80, 0x97)])
+_ASCII = bytes(range(0x20, 0x7F))
 
 
 class LettersVoice:
@@ -69,8 +76,8 @@ class LettersVoice:
     async def speak(self, text: str) -> AsyncIterator[bytes]:
         if self.fails is not None:
             raise self.fails
-        for letter in text.encode():
-            yield bytes([letter]) * (FRAME_BYTES * self.frames)
+        for code in text.encode().translate(bytes.maketrans(_ASCII, _LOUD)):
+            yield bytes([code]) * (FRAME_BYTES * self.frames)
 
 
 class ToldEars:
@@ -148,12 +155,13 @@ class AtWork:
         return self.settings.public.url(self.settings.paths.webhook)
 
     def options(self, *names: str, **changes: Any) -> CallOptions:
-        """A brisk call that says these of the caller's sentences."""
+        """A brisk call that says these of the caller's sentences, or just "words"."""
+        manners = BRISK if names or changes.get("digits") else replace(BRISK, greeting_s=0.8)
         chosen: dict[str, Any] = {
             "webhook_url": self.webhook,
-            "says": tuple(sentence(name).audio for name in names),
+            "says": tuple(WORDS if name == "words" else sentence(name).audio for name in names),
             "auth_token": TOKEN,
-            "manners": BRISK,
+            "manners": manners,
             "connect_to": Address(*self.address),
             "plain": True,
             "limit_s": PATIENCE_S,
@@ -222,6 +230,7 @@ class AtWork:
             user_agent_header="Twilio.TmeWs/1.0",
             additional_headers={"X-Twilio-Signature": sign(public_url, {})} | headers,
             max_size=None,
+            max_queue=None,
             close_timeout=3,
             proxy=None,
         ) as connection:
@@ -236,16 +245,20 @@ async def at_work(
     agent: Any = None,
     public_url: str = PUBLIC,
     credentials: Mapping[str, str] | None = None,
+    next_s: float = 0.3,
     **settings: Any,
 ) -> AsyncIterator[AtWork]:
-    """A gateway; what of its speech is not named here is what the settings choose."""
+    """A gateway; what of its speech is not named here is what the settings choose.
+
+    It waits `next_s` for calls whose streams it closed, where most tests never ask what is next.
+    """
     chosen = offline_settings(public_url=public_url, auth_token=TOKEN, **settings)
     chosen._credentials = Credentials(
         **{"auth_token": TOKEN, "account_sid": ACCOUNT_SID} | dict(credentials or {})
     )
     cast = {"voices": voices, "ears": ears, "agent": agent}
     made = {name: part for name, part in cast.items() if part is not None}
-    with capture_logs():
+    with capture_logs(), patch("gateway.streams.NEXT_S", next_s):
         with ExitStack() as patched:
             for name, part in made.items():
                 patched.enter_context(patch.object(casting, name, Mock(return_value=part)))
@@ -274,7 +287,8 @@ async def at_work(
 
 def simple_cast(*texts: str) -> dict[str, Any]:
     """Speech that takes no time; the caller is understood to say the texts."""
-    return {"voices": [LettersVoice()], "ears": [ToldEars(*texts)], "agent": Parrot()}
+    cast = {"voices": [LettersVoice()], "ears": [ToldEars(*texts)], "agent": Parrot()}
+    return cast | {"turns": QUICK_TURNS}
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -335,7 +349,7 @@ def spelled(audio: bytes) -> str:
     for letter, repeated in groupby(audio):
         if letter != SILENCE[0]:
             text += bytes([letter]) * round(len(list(repeated)) / FRAME_BYTES)
-    return text.decode("latin-1")
+    return text.translate(bytes.maketrans(_LOUD, _ASCII)).decode("latin-1")
 
 
 # Twilio by hand.
