@@ -1,4 +1,4 @@
-"""One TCP port for webhooks and streams: the first line of a connection decides who gets it.
+"""One TCP port for webhooks and streams: the first head of a connection decides who gets it.
 
 A GET of the stream path goes to a MediaSocket, everything else to aiohttp. The decision holds for
 the whole connection, so all webhook answers close theirs: behind nginx with kept-alive upstream
@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-LINE_LIMIT = 8192
-FIRST_LINE_S = 10.0
+# Twilio's heads have under a kilobyte. What is longer is handed on, to be refused in HTTP.
+HEAD_LIMIT = 16384
+# A head that comes a byte at a time holds a place for nobody (slowloris).
+HEAD_S = 10.0
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 29\r\n"
     b"Connection: close\r\n\r\nthe gateway has no more room\n"
@@ -31,12 +33,12 @@ class Port:
         self._webhooks, self._streams = webhooks, streams
         self._stream_paths = (stream_path.encode(), (prefix + stream_path).encode())
         self.limit = limit
-        self.connections: set[FirstLine] = set()
+        self.connections: set[FirstHead] = set()
 
     async def start(self, host: str, port: int) -> asyncio.Server:
         """Listen. Raises OSError."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: FirstLine(self), host, port)
+        return await loop.create_server(lambda: FirstHead(self), host, port)
 
     def choose(self, line: bytes) -> asyncio.Protocol:
         """The protocol for a connection that begins with this request line."""
@@ -46,8 +48,8 @@ class Port:
         return cast(asyncio.Protocol, (self._streams if is_stream else self._webhooks)())
 
 
-class FirstLine(asyncio.Protocol):
-    """Holds a connection's bytes until its first line is complete, then only hands on."""
+class FirstHead(asyncio.Protocol):
+    """Holds a connection's bytes until its first head is complete, then only hands on."""
 
     def __init__(self, port: Port) -> None:
         self._port = port
@@ -57,7 +59,7 @@ class FirstLine(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(FIRST_LINE_S, self._transport.abort)
+        self._deadline = loop.call_later(HEAD_S, self._transport.abort)
         if len(self._port.connections) >= self._port.limit:
             self._transport.write(BUSY)
             self._transport.close()
@@ -71,11 +73,12 @@ class FirstLine(asyncio.Protocol):
         self._held += data
         # RFC 9112 section 2.2: a server should skip an empty line before the request line.
         begun = bytes(self._held.lstrip(b"\r\n"))
-        line, found, _ = begun.partition(b"\n")
-        if found or len(self._held) > LINE_LIMIT:
+        # A lone LF may end a line, too (same section).
+        is_whole = b"\r\n\r\n" in begun or b"\n\n" in begun
+        if is_whole or len(self._held) > HEAD_LIMIT:
             self._deadline.cancel()
             self._held.clear()
-            self._chosen = self._port.choose(line)
+            self._chosen = self._port.choose(begun.partition(b"\n")[0])
             self._chosen.connection_made(self._transport)
             self._chosen.data_received(begun)
 

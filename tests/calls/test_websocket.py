@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -298,8 +298,12 @@ def test_connections_beyond_the_limit_are_answered_503() -> None:
     _run(test, limit=1)
 
 
-def test_a_first_line_without_end_is_not_kept() -> None:
+def test_a_head_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(port: int) -> None:
-        assert (await _ask(port, b"G" * 9000)).startswith(b"HTTP/1.0 400 ")
+        assert (await _ask(port, b"G" * 17000)).startswith(b"HTTP/1.0 400 ")
+        monkeypatch.setattr("gateway.port.HEAD_S", 0.05)
+        for begun in (b"POST /voice/webhook HTTP/1.1\r\nHost: a\r\n", b"GET /voice/stream HT"):
+            with suppress(ConnectionResetError):
+                assert await _ask(port, begun) == b""
 
     _run(test)
