@@ -42,11 +42,15 @@ class Becomes:
 
 @dataclass(frozen=True, slots=True)
 class LintReport:
-    """`unreadable` says why a file could not be read; then there are no findings."""
+    """`unreadable` says why a file could not be read; then there are no findings.
+
+    `remarks` are sentences about what is no defect, and about what the linter does not model.
+    """
 
     findings: tuple[LintFinding, ...] = ()
     paths: tuple[Becomes, ...] = ()
     unreadable: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
