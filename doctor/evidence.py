@@ -24,7 +24,9 @@ HopKind = Literal[
     "other",
 ]
 KINDS: tuple[HopKind, ...] = get_args(HopKind)
-# In the order in which they happen; the names are those of `hopscope doctor --json`.
+# In the order in which they happen; the names are those of `hopscope doctor --json`. An upgrade
+# fails in "request" where no 101 was given behind the hop, as far as is known (by the sidecar's
+# record, else by its stamp), and in "response" where one was and did not come back whole.
 PhaseName = Literal[
     "resolve", "connect", "tls", "request", "response", "echo", "idle", "close", "media"
 ]
@@ -56,7 +58,10 @@ Fault = Literal[
     "close_lost",  # the end came without the Close that was sent
     "close_changed",  # a Close came with another code
 ]
+# What came to the sidecar's port in place of a request. It carries no id, so it is known by time.
+Stranger = Literal["tls", "http2", "proxy", "unreadable"]
 Pairs = tuple[tuple[str, str | None], ...]
+What = Literal["plain", "upgrade", "webhook", "wrong_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class Arrival:
 class Exchange:
     """One request of a probe and what came back. `arrivals` is None without the admin API."""
 
-    what: Literal["plain", "upgrade", "webhook", "wrong_path"]
+    what: What
     method: str
     target: str
     fields: Pairs  # as they were sent
@@ -160,6 +165,7 @@ class Exchange:
     fault: Fault | Literal[""] = ""
     first_bytes: str = ""  # what came in place of HTTP, printable
     arrivals: tuple[Arrival, ...] | None = None
+    strangers: tuple[Stranger, ...] = ()  # heads that the sidecar could not read meanwhile
 
     @property
     def arrival(self) -> Arrival | None:
@@ -211,6 +217,7 @@ class Probe:
     plain: Exchange | None = None
     upgrade: Exchange | None = None
     webhook: Exchange | None = None
+    offer: Exchange | None = None  # another upgrade, that offers a subprotocol and an extension
     echoes: tuple[Echo, ...] = ()
     silence: Silence | None = None
     soak: Soak | None = None

@@ -1,8 +1,11 @@
 """A WebSocket endpoint that answers every message with itself, fragmented where it was.
 
-It stands where no gateway does: behind armed probes that ask for it, and behind the demo.
+It stands where no gateway does: behind armed probes that ask for it, and behind the demo. A text
+message `hopscope:close CODE REASON` is answered by that Close, so that a probe sees what becomes
+of a code that the server sends.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +16,8 @@ from websockets.typing import Data
 from proxy.routes import Upstream
 
 MESSAGE_LIMIT = 4 << 20  # the doctor's largest probe message is 1 MiB
+# The codes that RFC 6455 section 7.4 lets an endpoint send.
+_CLOSE = re.compile(r"hopscope:close (10(?:0[0-37-9]|1[0-4])|[34]\d{3})(?: ([ -~]{0,100}))?")
 
 
 @asynccontextmanager
@@ -38,6 +43,9 @@ async def _echo(connection: ServerConnection) -> None:
             first = await anext(fragments)
             second = await anext(fragments, None)
             if second is None:
+                if isinstance(first, str) and (wish := _CLOSE.fullmatch(first)):
+                    await connection.close(int(wish[1]), wish[2] or "")
+                    return
                 await connection.send(first)
             else:
                 await connection.send(_again(first, second, fragments))

@@ -1,0 +1,89 @@
+"""The sidecar's admin address: probes are armed there, and what arrived is fetched."""
+
+import json
+from typing import Any
+
+from doctor.addresses import Detour, parse_url
+from doctor.dial import Patience, Unanswered, default_tls
+from doctor.evidence import Arrival, Pairs
+from doctor.exchange import ask
+
+PATIENCE = Patience(connect_s=2.0, tries=1, total_s=4.0)
+
+
+class Unavailable(Exception):  # noqa: N818 - a fact about a sidecar, not an error of ours
+    """The admin address did not give what was asked for."""
+
+
+class AdminAddress:
+    """One sidecar's. `url` is http://HOST:PORT. Raises ValueError for one that is no URL."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        parse_url(self.url)
+
+    async def index(self) -> dict[str, Any]:
+        """What the sidecar tells of itself. Raises Unavailable."""
+        return await self._ask("GET", "/")
+
+    async def arm(self) -> str:
+        """A probe id that the sidecar will recognise. Raises Unavailable."""
+        return str((await self._ask("POST", "/api/probes")).get("id", ""))
+
+    async def arrivals(self, probe_id: str) -> tuple[Arrival, ...]:
+        """What arrived under an id, oldest first. Raises Unavailable."""
+        found = await self._ask("GET", f"/api/arrivals/{probe_id}")
+        return tuple(read_arrival(row) for row in found.get("arrivals", ()))
+
+    async def _ask(self, method: str, path: str) -> dict[str, Any]:
+        target = parse_url(self.url + path)
+        fields = [("Host", target.authority), ("Connection", "close")]
+        if self._token:
+            fields.append(("Authorization", f"Bearer {self._token}"))
+        if method == "POST":
+            fields.append(("Content-Length", "0"))
+        try:
+            tls = default_tls() if target.is_secure else None
+            detour = Detour(target.address.host)
+            answer = await ask(method, target, fields, b"", detour, tls, PATIENCE)
+        except Unanswered as error:
+            raise Unavailable(error.saw) from None
+        if answer.status == 401:
+            raise Unavailable(f"{self.url} wants the bearer token HOPSCOPE_ADMIN_TOKEN")
+        if not 200 <= answer.status < 300:
+            said = answer.body[:200].decode(errors="replace").strip()
+            raise Unavailable(f"{self.url}{path} answered {answer.status}: {said}")
+        try:
+            content = json.loads(answer.body)
+        except ValueError:
+            raise Unavailable(f"{self.url}{path} is no sidecar's admin address") from None
+        if not isinstance(content, dict):
+            raise Unavailable(f"{self.url}{path} is no sidecar's admin address")
+        return content
+
+
+def read_arrival(row: dict[str, Any]) -> Arrival:
+    """One row of /api/arrivals as a record."""
+    return Arrival(
+        id=row["id"],
+        method=row.get("method") or "",
+        target=row.get("target") or "",
+        version=row.get("http_version") or "",
+        fields=_pairs(row.get("request_head")),
+        client=row.get("client") or "",
+        ingress=row.get("ingress") or "unknown",
+        outcome=row.get("outcome") or "",
+        status=row.get("status"),
+        error=row.get("error") or "",
+        reason=row.get("reason") or "",
+        route=row.get("route"),
+        upstream=row.get("upstream"),
+        violations=tuple(row.get("violations") or ()),
+        answer_fields=_pairs(row.get("response_head")),
+        was_echoed=row.get("route") == "probe-echo",
+    )
+
+
+def _pairs(rows: list[list[str | None]] | None) -> Pairs:
+    return tuple((str(name), value) for name, value in rows or ())
