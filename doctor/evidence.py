@@ -258,6 +258,10 @@ class Sight:
     linted: tuple[Linted, ...] = ()
     stream_path: str = "/voice/stream"
     webhook_path: str = "/voice/webhook"
+    # Whether the sidecar is this hop or behind it, so that it sees what passes here.
+    has_sidecar: bool = True
+    # Of the whole chain: `call` is the JSON of `hopscope call`, `missing` are the sidecar's
+    # stream_never_arrived lines.
     extra: dict[str, Any] = field(default_factory=dict)
 
 
