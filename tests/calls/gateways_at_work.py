@@ -13,6 +13,7 @@ import wave
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,7 @@ from gateway.addresses import HostPort
 from gateway.credentials import Credentials
 from gateway.g711 import FRAME_BYTES, SILENCE, decode, encode
 from gateway.gateway import Gateway
+from gateway.providers.silero import SileroPool
 from gateway.settings import GatewaySettings, offline_settings
 from gateway.speech import ProviderError, Turn
 
@@ -190,10 +192,14 @@ class AtWork:
         return self.gateway.events.registry.get_sample_value(name, labels) or 0.0
 
     async def post(
-        self, target: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+        self,
+        target: str,
+        form: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        token: str = "",
     ) -> "Reply":
         """As Twilio posts it, and signs it."""
-        signature = sign(self.settings.public.url(target), form)
+        signature = sign(self.settings.public.url(target), form, token or TOKEN)
         return await ask(
             self.address,
             "POST",
@@ -245,6 +251,7 @@ async def at_work(
     agent: Any = None,
     public_url: str = PUBLIC,
     credentials: Mapping[str, str] | None = None,
+    port: int = 0,
     next_s: float = 0.3,
     **settings: Any,
 ) -> AsyncIterator[AtWork]:
@@ -253,6 +260,7 @@ async def at_work(
     It waits `next_s` for calls whose streams it closed, where most tests never ask what is next.
     """
     chosen = offline_settings(public_url=public_url, auth_token=TOKEN, **settings)
+    chosen = chosen.model_copy(update={"listen": HostPort("127.0.0.1", port)})
     chosen._credentials = Credentials(
         **{"auth_token": TOKEN, "account_sid": ACCOUNT_SID} | dict(credentials or {})
     )
@@ -262,6 +270,8 @@ async def at_work(
         with ExitStack() as patched:
             for name, part in made.items():
                 patched.enter_context(patch.object(casting, name, Mock(return_value=part)))
+            pool = partial(SileroPool, spare=1)  # more would only delay the test
+            patched.enter_context(patch("gateway.gateway.SileroPool", pool))
             gateway = Gateway(chosen)
         told: list[dict[str, Any]] = []
         work = AtWork(gateway, HostPort("127.0.0.1", 0), told)
@@ -337,10 +347,15 @@ async def place(options: CallOptions) -> Heard:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "call.wav"
         report = await SimulatedCall(replace(options, record=file)).run()
-        with wave.open(str(file)) as wav:
-            pcm = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, 2)
+        return Heard(report, *read_recording(file))
+
+
+def read_recording(file: Path) -> tuple[bytes, bytes]:
+    """What the caller heard, and what the caller said."""
+    with wave.open(str(file)) as wav:
+        pcm = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, 2)
     caller, agent = (encode(pcm[:, side].astype(np.int16)) for side in (0, 1))
-    return Heard(report, agent, caller)
+    return agent, caller
 
 
 def spelled(audio: bytes) -> str:
@@ -435,8 +450,8 @@ class RawStream:
             return int(end.rcvd.code), end.rcvd.reason
 
 
-def sign(url: str, form: Mapping[str, str]) -> str:
-    return str(RequestValidator(TOKEN).compute_signature(url, dict(form)))
+def sign(url: str, form: Mapping[str, str], token: str = TOKEN) -> str:
+    return str(RequestValidator(token).compute_signature(url, dict(form)))
 
 
 def new_call_sid() -> str:
