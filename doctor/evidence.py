@@ -218,6 +218,8 @@ class Probe:
     upgrade: Exchange | None = None
     webhook: Exchange | None = None
     offer: Exchange | None = None  # another upgrade, that offers a subprotocol and an extension
+    # Of a sidecar: an upgrade that it does not echo, so that it goes through to the gateway.
+    through: Exchange | None = None
     echoes: tuple[Echo, ...] = ()
     silence: Silence | None = None
     soak: Soak | None = None

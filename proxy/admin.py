@@ -18,7 +18,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from proxy.exchange import iso
 from proxy.history import CALL, Query
+from proxy.http1 import RequestHead
 from proxy.probes import HEADER, LIFETIME_S
+from proxy.routes import find_route
 from proxy.server import Sidecar
 from proxy.session import Session
 from proxy.settings import HostPort
@@ -67,6 +69,7 @@ class Admin:
                 web.get("/api/handshakes/{id}", self._handshake),
                 web.get("/api/calls", self._calls),
                 web.get("/api/calls/{id}", self._call),
+                web.get("/api/route", self._route),
                 web.get("/api/sessions", self._sessions),
                 web.get("/api/events", self._events),
                 web.post("/api/probes", self._arm_probe),
@@ -113,6 +116,8 @@ class Admin:
         return web.json_response(
             {
                 "hopscope": "proxy",
+                "listen": str(sidecar.address) if sidecar.address else None,
+                "proxy_protocol": sidecar.settings.proxy_protocol,
                 "is_draining": sidecar.is_draining,
                 "sessions": len(sidecar.relay.pairs),
                 "routes": [
@@ -187,6 +192,16 @@ class Admin:
         running = self._sidecar.relay.pairs.get(row["id"])
         if running is not None and row.get("session") is None:
             row["session"] = running.session.line(perf_counter())
+
+    async def _route(self, request: web.Request) -> web.Response:
+        """Where a request for `target` under `host` would go, and what it would ask for there."""
+        fields = (("Host", request.query.get("host", "")),)
+        head = RequestHead(b"", "1.1", fields, "GET", request.query.get("target", "/"))
+        route = find_route(self._sidecar.routes, head)
+        if route is None:
+            raise web.HTTPNotFound(text="no route takes this target\n")
+        told = {"route": route.name, "upstream": str(route.upstream)}
+        return web.json_response(told | {"target": route.rewritten(head.target)})
 
     async def _sessions(self, _request: web.Request) -> web.Response:
         now = perf_counter()

@@ -85,6 +85,11 @@ def shown_target(target: str) -> str:
     return (path + question + "&".join(pairs))[:TARGET_LIMIT]
 
 
+def shown_text(text: str) -> str:
+    """Some text of a peer's, an error page say, with what looks like a token hidden."""
+    return _hide_secrets(text)
+
+
 def shown_raw_head(raw: bytes) -> str:
     """A head that could not be parsed, line by line, with every unknown value hidden.
 

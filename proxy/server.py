@@ -59,6 +59,7 @@ class Sidecar:
         self.sampling = settings.media.sampling()
         self.occupancy = Occupancy()
         self.echo: Upstream | None = None
+        self.address: HostPort | None = None  # where it listens, once it does
         self.is_draining = False
         self._has_said_goodbye = False
         self.is_closed = False
@@ -77,7 +78,7 @@ class Sidecar:
         ticker = self._loop.create_task(self._tick_for_ever())
         self._stack.callback(ticker.cancel)
         gc.freeze()  # what exists now lives as long as the process
-        address = HostPort(*self._listener.getsockname()[:2])
+        address = self.address = HostPort(*self._listener.getsockname()[:2])
         self.telemetry.say(
             "listening",
             listen=str(address),

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 
-from doctor.evidence import Answer, Exchange, Fault, Pairs, What
-from doctor.probing.dial import Flaw, Line, Lost, printable
+from doctor.evidence import Answer, Exchange, Fault, What
+from doctor.probing.dial import Flaw, Line, Lost
+from doctor.probing.showing import shown_pairs, shown_strange
 from doctor.probing.stamp import parse_stamp
 from proxy.body import BodyCopy, response_body
 from proxy.handshake import response_violations
@@ -20,7 +22,7 @@ from proxy.http1 import (
     parse_request_head,
     parse_response_head,
 )
-from proxy.redact import shown_target, shown_value
+from proxy.redact import shown_target, shown_text
 
 HEAD_LIMIT = 32 * 1024
 BODY_LIMIT = 4096
@@ -92,11 +94,6 @@ def head_bytes(method: str, path: str, fields: Fields) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def shown_pairs(fields: Fields) -> Pairs:
-    """Fields in their order, without the values that may be secrets."""
-    return tuple((name, _shown(name, value)) for name, value in fields)
-
-
 def judge_switch(answer: Answer) -> tuple[Flaw, str]:
     """What is wrong with the answer to an upgrade, if anything (RFC 6455 section 4.1)."""
     if answer.status != 101:
@@ -118,7 +115,7 @@ class _Unreadable(Exception):  # noqa: N818 - a fact about a peer, not an error 
         super().__init__(detail)
         self.fault: Fault = fault
         self.detail = detail
-        self.first = printable(data)
+        self.first = shown_strange(data)
 
 
 async def _exchange(
@@ -127,7 +124,7 @@ async def _exchange(
     reader, writer = await line.open()
     keep = False
     try:
-        writer.write(request.raw)
+        writer.write(line.preface + request.raw)
         buffer = bytearray()
         try:
             async with asyncio.timeout(answer_s):
@@ -142,7 +139,7 @@ async def _exchange(
             head.phrase,
             head.version,
             shown_pairs(head.fields),
-            body.decode(errors="replace"),
+            shown_text(body.decode(errors="replace")),
             parse_stamp(head.values("Proxy-Status")),
             tuple(violation.line() for violation in violations),
         )
@@ -193,6 +190,8 @@ async def _more(reader: asyncio.StreamReader, buffer: bytearray) -> None:
         data = await reader.read(65536)
     except ConnectionResetError:
         raise _ended("reset", "the connection was reset", buffer) from None
+    except ssl.SSLError as error:  # TLS 1.3: a client certificate is asked for behind the handshake
+        raise _ended("tls_alert", f"TLS ended: {error.reason or error}", buffer) from None
     except OSError as error:
         raise _ended("reset", f"the connection broke: {error}", buffer) from None
     if not data:
@@ -221,21 +220,3 @@ async def _read_body(
                     break
                 await _more(reader, buffer)
     return bytes(copy.data[:BODY_LIMIT])
-
-
-def _shown(name: str, value: str) -> str | None:
-    key = name.lower()
-    if key == "location":
-        return _shown_location(value)
-    if key == "www-authenticate":
-        return value.partition(" ")[0][:32]
-    return shown_value(name, value)
-
-
-def _shown_location(value: str) -> str:
-    """Where a redirect leads, its query hidden as a target's is."""
-    found = re.match(r"(https?:)?//([^/?#]*)", value)
-    if found is None:
-        return shown_target(value)
-    host = found[2].rpartition("@")[2]
-    return f"{found[1] or ''}//{host}{shown_target(value[found.end() :])}"

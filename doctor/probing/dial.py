@@ -5,6 +5,7 @@ import errno
 import ipaddress
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +15,6 @@ from doctor.evidence import Fault
 Flaw = Fault | Literal[""]  # what a step has, or nothing
 
 ADDRESSES_LIMIT = 8
-FIRST_BYTES_LIMIT = 300
 AT_ONCE = 4  # connections to one hop
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES}
 _CGNAT = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598; a tailnet's addresses lie in it
@@ -50,6 +50,7 @@ class Line:
     tls: ssl.SSLContext | None
     server_name: str
     connect_s: float
+    preface: bytes = b""  # what the hop wants to read before anything else
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -71,7 +72,7 @@ class Line:
             raise Lost(fault, f"{self.place}: {error.strerror or error}") from None
 
 
-async def resolve(target: Target, others: dict[str, str], seconds: float) -> list[Place]:
+async def resolve(target: Target, others: Mapping[str, str], seconds: float) -> list[Place]:
     """Every address of a hop, in the resolver's order. Raises Lost."""
     host, port = target.address.host, target.address.port
     loop = asyncio.get_running_loop()
@@ -150,9 +151,3 @@ def address_class(host: str) -> str:
     if address in (_CGNAT if address.version == 4 else _TAILNET6):
         return "tailnet"
     return "private" if address.is_private else "public"
-
-
-def printable(data: bytes) -> str:
-    """The first bytes of something, with escapes where it is no text."""
-    text = data[:FIRST_BYTES_LIMIT].decode("latin-1")
-    return "".join(c if c.isascii() and (c.isprintable()) else repr(c)[1:-1] for c in text)

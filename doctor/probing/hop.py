@@ -1,62 +1,61 @@
 """One hop, phase by phase: resolve, connect, tls, request, response, echo, idle, close, media."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
-from websockets.utils import generate_key
-
 from doctor.addresses import parse_url
-from doctor.evidence import Arrival, Echo, Exchange, Hop, Phase, PhaseName, Probe, Tls, What
+from doctor.evidence import (
+    Arrival,
+    Echo,
+    Exchange,
+    Hop,
+    Phase,
+    PhaseName,
+    Probe,
+    Silence,
+    Soak,
+    Tls,
+    What,
+)
 from doctor.probing.asking import Asked, ask
 from doctor.probing.battery import Battery, Close, close_by_client, close_by_server
 from doctor.probing.dial import Flaw, Line, Lost, address_class, is_name, reach, resolve
-from doctor.probing.options import ProbeOptions
-from doctor.probing.sidecar import AdminAddress, Unavailable
-from doctor.probing.stream import Ended, ProbeStream
-from doctor.probing.tls import BOTH, CERTIFICATE_FAULTS, HTTP1, context_for, look
-from doctor.signing import Signer
-from doctor.websocket import USER_AGENT, upgrade_fields
+from doctor.probing.endurance import soak, stay_silent
+from doctor.probing.plan import Plan, with_probe
+from doctor.probing.sidecar import Unavailable
+from doctor.probing.stream import ProbeStream
+from doctor.probing.switching import has_switched, is_refusal, watch
+from doctor.probing.tls import shake
 from proxy.http1 import Fields
-from proxy.probes import HEADER
 
-# How long a stream that is not ours to echo on is watched for a word of its gateway.
-WATCH_S = 0.3
-# A gateway that was not called by Twilio may refuse: by these answers, or by these closes.
-REFUSALS = (401, 403)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What all hops of a chain share. `host` is the Host that callers send, if it is known."""
-
-    options: ProbeOptions
-    host: str | None
-    admin: AdminAddress | None
-    is_secure: bool = True  # whether callers come by https
+PROXY_UNKNOWN = b"PROXY UNKNOWN\r\n"  # for a sidecar that wants to be told who calls
 
 
 class HopProbe:
-    """The probing of one hop, step by step; every step may be called, whatever came before."""
+    """The probing of one hop. Every step may be called, whatever came of those before."""
 
-    def __init__(self, hop: Hop, plan: Plan, *, is_behind: bool, why_not: str) -> None:
+    def __init__(self, hop: Hop, plan: Plan, *, is_behind: bool, notes: Sequence[str] = ()) -> None:
         self.hop = hop
         self._plan = plan
         self._options = plan.options
-        self._is_behind = is_behind
+        self._is_behind = is_behind  # the sidecar is in front of it, and cannot echo for it
         self._target = parse_url(hop.url)
         self._line: Line | None = None
         self._phases: list[Phase] = []
-        self._notes: list[str] = [why_not] if why_not else []
+        self._notes = list(notes)
         self._addresses: tuple[str, ...] = ()
         self._tls: Tls | None = None
-        self._asked: dict[What, Asked] = {}
+        self._exchanges: dict[str, Exchange] = {}
         self._ids: dict[str, str] = {}
         self._stream: ProbeStream | None = None
         self._echoes: list[Echo] = []
+        self._silence: Silence | None = None
+        self._soak: Soak | None = None
 
     @property
-    def echoes_wanted(self) -> bool:
+    def can_echo(self) -> bool:
         return self._stream is not None
 
     # -- resolve, connect, tls ---------------------------------------------------------------
@@ -65,7 +64,7 @@ class HopProbe:
         options = self._options
         began = perf_counter()
         try:
-            places = await resolve(self._target, dict(options.resolve), options.connect_s)
+            places = await resolve(self._target, options.resolve, options.connect_s)
         except Lost as lost:
             self._add("resolve", began, lost.fault, lost.detail)
             return
@@ -81,92 +80,80 @@ class HopProbe:
         self._add("connect", began, "", str(place))
         self._notes += [f"not every address answers: {lost.detail}" for lost in failed]
         line = Line(place, None, self._server_name, options.connect_s)
+        if self.hop.kind == "sidecar" and self._plan.wants_proxy_header:
+            line.preface = PROXY_UNKNOWN
         if not self._target.is_secure or await self._shake(line):
             self._line = line
 
     @property
     def _server_name(self) -> str:
+        """Whom the certificate must name: the hop, or the public name where it has none."""
         host = self._target.address.host
         if is_name(host) or self._plan.host is None:
             return host
         return self._plan.host.partition(":")[0]
 
     async def _shake(self, line: Line) -> bool:
-        """Whether there is TLS to talk through, trusted or not."""
-        ca, seconds = self._options.ca, self._options.connect_s
+        assert self._plan.trust is not None  # noqa: S101 - there is, where a hop speaks TLS
         began = perf_counter()
-        line.tls = context_for(ca, HTTP1, verify=True)
-        seen = await look(line.place, line.tls, line.server_name, seconds)
-        self._tls, fault, detail = seen.tls, seen.fault, seen.detail
-        if fault in CERTIFICATE_FAULTS:
-            line.tls = context_for(ca, HTTP1, verify=False)
-            self._tls = (await look(line.place, line.tls, line.server_name, seconds)).tls
-        if fault not in ("plaintext", "timeout", "tls_eof"):
-            both = await look(
-                line.place, context_for(ca, BOTH, verify=False), line.server_name, seconds
-            )
-            preferred = both.tls.alpn if both.tls else ""
-            if preferred == "h2":
-                self._notes.append("offered h2 and http/1.1, the peer chooses h2")
-                if self._tls is None:
-                    fault, detail = "http2", "the peer speaks h2 and refuses http/1.1"
-                    self._tls = both.tls
-        self._add("tls", began, fault or "", detail)
-        return self._tls is not None and fault != "http2"
+        seen = await shake(line, self._plan.trust)
+        self._tls = seen.tls
+        self._notes += seen.notes
+        self._add("tls", began, seen.fault or "", seen.detail)
+        line.tls = seen.context
+        return seen.context is not None
 
     # -- requests ----------------------------------------------------------------------------
 
     async def ask(self) -> None:
-        """The plain GET, the upgrade, another that offers more, and the webhook's path."""
+        """The plain GET, the upgrade, and the webhook's path, side by side."""
         if self._line is None:
             return
-        await self._arm("plain", "upgrade", "webhook")
-        options = self._options
-        stream, webhook = options.stream_path, options.webhook_path
-        accept = ("Accept", "application/json")
-        requests: dict[What, tuple[str, Fields]] = {
-            "plain": (stream, self._plain_fields(accept)),
-            "upgrade": (stream, self._upgrade_fields("upgrade")),
-            "webhook": (webhook, self._plain_fields(("Accept", "*/*"))),
-        }
-        answers = await asyncio.gather(
-            *(self._ask(name, path, fields) for name, (path, fields) in requests.items())
+        plan, target = self._plan, self._target
+        stream, webhook = plan.stream_path(self.hop), plan.webhook_path(self.hop)
+        requests: list[tuple[What, str, Fields]] = [
+            ("plain", stream, plan.plain_fields(target, "application/json")),
+            ("upgrade", stream, plan.upgrade_fields(target)),
+            ("webhook", webhook, plan.plain_fields(target, "*/*")),
+        ]
+        asked = await asyncio.gather(
+            *(self._ask(what, what, path, fields) for what, path, fields in requests)
         )
-        self._asked = dict(zip(requests, answers, strict=True))
-        await self._receive_upgrade()
+        await self._receive_upgrade("upgrade", asked[1])
+        if self._stream is not None:
+            self._drop(await self._ask("upgrade", "offer", stream, self._upgrade(offers=True)))
+        if self.hop.kind == "sidecar" and self._plan.admin is not None:
+            through = await self._ask("upgrade", "through", stream, self._upgrade(), echo=False)
+            await self._receive_upgrade("through", through)
 
-    async def _ask(self, what: What, path: str, fields: Fields) -> Asked:
+    def _upgrade(self, *, offers: bool = False) -> Fields:
+        return self._plan.upgrade_fields(self._target, offers=offers)
+
+    async def _ask(
+        self, what: What, name: str, path: str, fields: Fields, *, echo: bool = True
+    ) -> Asked:
         assert self._line is not None  # noqa: S101 - asked only where there is a line
-        if what in self._ids:
-            echo = "; echo" if what == "upgrade" and not self._is_behind else ""
-            fields = (*fields, (HEADER, self._ids[what] + echo))
-        return await ask(self._line, what, "GET", path, fields, self._options.answer_s)
+        probe_id = await self._arm()
+        if probe_id is not None:
+            self._ids[name] = probe_id
+        echo = echo and what == "upgrade" and not self._is_behind
+        fields = with_probe(fields, probe_id, echo=echo)
+        asked = await ask(self._line, what, "GET", path, fields, self._options.answer_s)
+        self._exchanges[name] = asked.exchange
+        return asked
 
-    @property
-    def _authority(self) -> str:
-        return self._plan.host or self._target.authority
+    def _drop(self, asked: Asked) -> None:
+        if asked.switched is not None:
+            asked.switched.abort()
 
-    def _plain_fields(self, *others: tuple[str, str]) -> Fields:
-        host = ("Host", self._authority)
-        return (host, ("User-Agent", USER_AGENT), *others, ("Connection", "close"))
-
-    def _upgrade_fields(self, what: str) -> Fields:
-        scheme = "wss" if self._plan.is_secure else "ws"
-        url = f"{scheme}://{self._authority}{self._options.stream_path}"
-        signature = Signer(self._options.auth_token).sign(url.partition("?")[0])
-        target = replace(self._target, authority=self._authority)
-        return tuple(upgrade_fields(target, generate_key(), signature))
-
-    async def _arm(self, *names: str) -> None:
-        admin = self._plan.admin
-        if admin is None:
-            return
+    async def _arm(self) -> str | None:
+        if self._plan.admin is None:
+            return None
         try:
-            ids = await asyncio.gather(*(admin.arm() for _ in names))
+            return await self._plan.admin.arm()
         except Unavailable as error:
             self._notes.append(f"no probe could be armed: {error}")
-            return
-        self._ids |= dict(zip(names, ids, strict=True))
+            return None
 
     async def _arrivals(self, name: str) -> tuple[Arrival, ...] | None:
         if self._plan.admin is None or name not in self._ids:
@@ -177,22 +164,17 @@ class HopProbe:
             self._notes.append(f"what arrived could not be fetched: {error}")
             return None
 
-    async def _receive_upgrade(self) -> None:
-        asked = self._asked["upgrade"]
-        arrivals = await self._arrivals("upgrade")
-        exchange = replace(asked.exchange, arrivals=arrivals)
-        self._asked["upgrade"] = replace(asked, exchange=exchange)
+    async def _receive_upgrade(self, name: str, asked: Asked) -> None:
+        """Judge what an upgrade came to, and keep its stream if it is one to echo on."""
+        exchange = replace(asked.exchange, arrivals=await self._arrivals(name))
         fault, detail = exchange.fault, asked.detail
-        if fault == "not_upgraded" and self._is_refusal(exchange):
-            self._notes.append(
-                f"the gateway refused the {'signed' if self._options.auth_token else 'unsigned'} "
-                f"upgrade with {detail}, so it is there"
-            )
-            fault, detail = "", f"refused with {detail}"
-        name: PhaseName = "response" if not fault or has_switched(exchange) else "request"
-        if name == "response":
-            self._phases.append(Phase("request", 0.0))
-        self._phases.append(Phase(name, exchange.ms, fault, detail))
+        if fault == "not_upgraded" and is_refusal(self.hop, exchange):
+            signed = "signed" if self._options.auth_token else "unsigned"
+            self._notes.append(f"the gateway refused the {signed} upgrade: {detail}")
+            fault, detail = "", f"refused: {detail}"
+        if fault and name == "through":
+            detail = f"through to the gateway: {detail}"
+        self._add_switch(exchange, fault, detail)
         if asked.switched is None:
             return
         stream = ProbeStream(asked.switched)
@@ -201,56 +183,34 @@ class HopProbe:
         elif exchange.arrival is not None and exchange.arrival.was_echoed:
             self._stream = stream
         else:
-            await self._watch(stream)
+            began = perf_counter()
+            fault, note = await watch(stream)
+            self._notes += [note] if note and not fault else []
+            if fault:
+                self._add("echo", began, fault, note)
 
-    def _is_refusal(self, exchange: Exchange) -> bool:
-        """Whether a gateway, and no hop in front of it, refused who is not Twilio."""
-        answer = exchange.answer
-        if answer is None or answer.status not in REFUSALS:
-            return False
-        if self.hop.kind == "gateway":
-            return True
-        return answer.stamp is not None and answer.stamp.received_status == answer.status
-
-    async def _watch(self, stream: ProbeStream) -> None:
-        """See whether a gateway's stream, or one that nobody knows of, stays open for a moment."""
-        began = perf_counter()
-        try:
-            async with asyncio.timeout(WATCH_S):
-                end = await stream.receive_end()
-        except TimeoutError:
-            await _say_goodbye(stream)
+    def _add_switch(self, exchange: Exchange, fault: Flaw, detail: str) -> None:
+        """The two phases of a request: the way in, and the way back. One ends both."""
+        if fault and not has_switched(exchange):
+            self._put(Phase("request", exchange.ms, fault, detail))
             return
-        except Ended as lost:
-            self._add("echo", began, "cut", f"right behind the 101: {lost.detail}")
-            return
-        finally:
-            stream.abort()
-        if end is None:
-            self._add("echo", began, "cut", "EOF right behind the 101, without a Close")
-        elif end.code in (None, 1000, 1008) or end.code >= 3000:
-            self._notes.append(f"the gateway closed with {end.code} {end.reason}".strip())
-        else:
-            self._add("echo", began, "cut", f"Close {end.code} {end.reason} right behind the 101")
+        self._put(Phase("request", exchange.ms))
+        self._put(Phase("response", exchange.ms, fault, detail))
 
     # -- the stream --------------------------------------------------------------------------
 
     async def open_stream(self) -> ProbeStream | None:
         """Another echoing stream of this hop, None where none is given."""
-        if self._line is None:
+        probe_id = await self._arm()
+        if self._line is None or probe_id is None:
             return None
-        name = f"stream {len(self._ids)}"
-        await self._arm(name)
-        if name not in self._ids:
-            return None
-        fields = (*self._upgrade_fields("upgrade"), (HEADER, f"{self._ids[name]}; echo"))
-        path, answer_s = self._options.stream_path, self._options.answer_s
+        fields = with_probe(self._upgrade(), probe_id, echo=True)
+        path, answer_s = self._plan.stream_path(self.hop), self._options.answer_s
         asked = await ask(self._line, "upgrade", "GET", path, fields, answer_s)
-        if asked.switched is None:
-            return None
-        return ProbeStream(asked.switched)
+        return None if asked.switched is None else ProbeStream(asked.switched)
 
     async def echo(self) -> None:
+        """Messages over the stream that is open, and closes over others."""
         if self._stream is None:
             return
         began = perf_counter()
@@ -273,51 +233,60 @@ class HopProbe:
     def _add_worst(self, name: PhaseName, began: float, echoes: list[Echo]) -> None:
         self._echoes += echoes
         bad = next((echo for echo in echoes if echo.fault), None)
-        detail = f"{bad.name}: {bad.saw}" if bad else ""
-        self._add(name, began, bad.fault if bad else "", detail)
+        self._add(name, began, bad.fault if bad else "", f"{bad.name}: {bad.saw}" if bad else "")
 
     async def stay_silent(self) -> None:
-        """To come."""
+        """Leave a stream idle for as long as the options say."""
+        seconds = self._options.idle_s
+        if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
+            return
+        began = perf_counter()
+        self._silence = await stay_silent(stream, seconds)
+        died = self._silence.died_after_s
+        detail = "" if died is None else f"after {died:g} s: {self._silence.how}"
+        self._add("idle", began, "" if died is None else "cut", detail)
 
     async def soak(self) -> None:
-        """To come."""
+        """Send media for as long as the options say."""
+        seconds = self._options.soak_s
+        if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
+            return
+        began = perf_counter()
+        seen = self._soak = await soak(stream, seconds)
+        detail = f"{seen.received} of {seen.sent} came back, worst gap {seen.worst_gap_ms:.0f} ms"
+        self._add("media", began, seen.fault, detail)
 
     # -- the record --------------------------------------------------------------------------
 
     async def finish(self) -> Probe:
-        found = {}
-        for name, asked in self._asked.items():
-            arrivals = await self._arrivals(name)
-            found[name] = replace(asked.exchange, arrivals=arrivals)
+        """Everything that was seen, with what arrived at the sidecar."""
+        found = {
+            name: replace(exchange, arrivals=await self._arrivals(name))
+            for name, exchange in self._exchanges.items()
+        }
         return Probe(
             self.hop,
             tuple(self._phases),
             self._addresses,
             self._tls,
-            found.get("plain"),
-            found.get("upgrade"),
-            found.get("webhook"),
-            None,
-            tuple(self._echoes),
+            plain=found.get("plain"),
+            upgrade=found.get("upgrade"),
+            webhook=found.get("webhook"),
+            offer=found.get("offer"),
+            through=found.get("through"),
+            echoes=tuple(self._echoes),
+            silence=self._silence,
+            soak=self._soak,
             notes=tuple(dict.fromkeys(self._notes)),
         )
 
     def _add(self, name: PhaseName, began: float, fault: Flaw, detail: str) -> None:
-        self._phases.append(Phase(name, (perf_counter() - began) * 1000, fault, detail))
+        self._put(Phase(name, (perf_counter() - began) * 1000, fault, detail))
 
-
-def has_switched(exchange: Exchange) -> bool:
-    """Whether a 101 was given behind the hop, by what the sidecar recorded or stamped."""
-    if exchange.arrivals is not None:
-        return any(arrival.status == 101 for arrival in exchange.arrivals)
-    stamp = exchange.answer.stamp if exchange.answer else None
-    if stamp is not None:
-        return stamp.received_status == 101
-    return exchange.answer is not None and exchange.answer.status == 101
-
-
-async def _say_goodbye(stream: ProbeStream) -> None:
-    try:
-        await stream.send_close(1000, "")
-    except Ended:
-        return
+    def _put(self, phase: Phase) -> None:
+        """One phase of each name: a second look at it counts only where it went wrong."""
+        before = next((each for each in self._phases if each.name == phase.name), None)
+        if before is None:
+            self._phases.append(phase)
+        elif phase.fault and not before.fault:
+            self._phases[self._phases.index(before)] = phase

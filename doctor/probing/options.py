@@ -24,4 +24,5 @@ class ProbeOptions:
     connect_s: float = 5.0
     answer_s: float = 8.0
     ca: Path | None = None  # authorities to trust beside the system's
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by hop, of discovery
     resolve: Mapping[str, str] = field(default_factory=dict)

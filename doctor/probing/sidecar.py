@@ -1,14 +1,33 @@
 """The sidecar's admin address: probes are armed there, and what arrived is fetched."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from doctor.addresses import Detour, parse_url
 from doctor.dial import Patience, Unanswered, default_tls
-from doctor.evidence import Arrival, Pairs
+from doctor.evidence import Arrival, Pairs, Stranger
 from doctor.exchange import ask
+from proxy.preface import HTTP2_PREFACE, explain_stranger
 
 PATIENCE = Patience(connect_s=2.0, tries=1, total_s=4.0)
+
+
+# How the sidecar puts it, asked of the function that it asks.
+_STRANGERS: dict[str, Stranger] = {
+    explain_stranger(b"\x16\x03\x01") or "": "tls",
+    explain_stranger(HTTP2_PREFACE) or "": "http2",
+    explain_stranger(b"PROXY TCP4 ") or "": "proxy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Where a request goes behind the sidecar, and what its target is there."""
+
+    upstream: str
+    target: str
 
 
 class Unavailable(Exception):  # noqa: N818 - a fact about a sidecar, not an error of ours
@@ -35,6 +54,26 @@ class AdminAddress:
         """What arrived under an id, oldest first. Raises Unavailable."""
         found = await self._ask("GET", f"/api/arrivals/{probe_id}")
         return tuple(read_arrival(row) for row in found.get("arrivals", ()))
+
+    async def route(self, target: str, host: str | None) -> Routed | None:
+        """Where a request would go; None where nowhere, or where the sidecar cannot tell."""
+        query = urlencode({"target": target, "host": host or ""})
+        try:
+            found = await self._ask("GET", f"/api/route?{query}")
+        except Unavailable:
+            return None
+        return Routed(str(found.get("upstream")), str(found.get("target")))
+
+    async def newest_id(self) -> str:
+        """The id of the newest handshake or request; "" where there is none. Raises Unavailable."""
+        found = await self._ask("GET", "/api/handshakes?kind=all&limit=1")
+        return next((str(row["id"]) for row in found.get("handshakes", ())), "")
+
+    async def strangers(self, since: str) -> tuple[Stranger, ...]:
+        """What came after an id and was no request. Raises Unavailable."""
+        found = await self._ask("GET", "/api/handshakes?kind=all&outcome=malformed&limit=50")
+        rows = [row for row in found.get("handshakes", ()) if row["id"] > since]
+        return tuple(_STRANGERS.get(row.get("reason") or "", "unreadable") for row in rows)
 
     async def _ask(self, method: str, path: str) -> dict[str, Any]:
         target = parse_url(self.url + path)

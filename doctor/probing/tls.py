@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from doctor.evidence import Fault, Tls
-from doctor.probing.dial import Lost, Place, connect, printable
+from doctor.probing.dial import Line, Lost, Place, connect
+from doctor.probing.showing import shown_strange
 
 HTTP1 = ("http/1.1",)  # what a client of WebSockets offers
 BOTH = ("h2", "http/1.1")
@@ -31,16 +32,65 @@ class Look:
     detail: str = ""
 
 
-def context_for(ca: Path | None, alpn: tuple[str, ...], *, verify: bool) -> ssl.SSLContext:
-    """A client's context. Raises OSError or ssl.SSLError for a CA file that is none."""
-    context = ssl.create_default_context()
+@dataclass(frozen=True, slots=True)
+class Shaken:
+    """What the handshakes with a hop came to; `context` is what to talk to it with, if at all."""
+
+    context: ssl.SSLContext | None
+    tls: Tls | None
+    fault: Fault | None = None
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The contexts of a client: as Twilio would, without looking, and offering HTTP/2, too."""
+
+    verifying: ssl.SSLContext
+    trusting: ssl.SSLContext
+    offering: ssl.SSLContext
+
+
+def trust(ca: Path | None) -> Trust:
+    """The system's authorities, and those of a file. Raises OSError for a file that has none."""
+    verifying = ssl.create_default_context()
     if ca is not None:
-        context.load_verify_locations(cafile=ca)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        try:
+            verifying.load_verify_locations(cafile=ca)
+        except OSError as error:  # ssl's own errors are among them, and name no file
+            raise OSError(f"{ca}: no certificates: {error.strerror or error}") from None
+    verifying.set_alpn_protocols(list(HTTP1))
+    return Trust(verifying, _trusting(HTTP1), _trusting(BOTH))
+
+
+def _trusting(alpn: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(list(alpn))
     return context
+
+
+async def shake(line: Line, trust: Trust) -> Shaken:
+    """Verify as a client would; where that fails, look at who is there all the same."""
+    place, name, seconds = line.place, line.server_name, line.connect_s
+    context = trust.verifying
+    seen = await look(place, context, name, seconds)
+    if seen.fault in ("plaintext", "timeout", "tls_eof", "reset", "refused"):
+        return Shaken(None, None, seen.fault, seen.detail)
+    tls = seen.tls
+    if seen.fault in CERTIFICATE_FAULTS:
+        # What is behind a bad certificate is worth seeing, though no caller gets there.
+        context = trust.trusting
+        tls = (await look(place, context, name, seconds)).tls
+    both = (await look(place, trust.offering, name, seconds)).tls
+    if both is None or both.alpn != "h2":
+        return Shaken(context if tls else None, tls, seen.fault, seen.detail)
+    notes = ("offered h2 and http/1.1, the peer chooses h2",)
+    if tls is None:
+        return Shaken(None, both, "http2", "it speaks h2 and refuses http/1.1", notes)
+    return Shaken(context, tls, seen.fault, seen.detail, notes)
 
 
 async def look(place: Place, context: ssl.SSLContext, server_name: str, seconds: float) -> Look:
@@ -102,7 +152,7 @@ def _is_plain(received: bytes) -> bool:
 
 
 def _plain(received: bytes) -> Look:
-    return Look(None, "plaintext", f"it answered TLS with: {printable(received[:120])}")
+    return Look(None, "plaintext", f"it answered TLS with: {shown_strange(received)}")
 
 
 def _certificate_fault(error: ssl.SSLCertVerificationError) -> Fault:
