@@ -1,0 +1,211 @@
+"""A running chain: gateway, sidecar, the programs of a case, each in front of the one before."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from doctor.evidence import Hop
+from ingress.faults.fault_callers import Call, hold, raw_upgrade
+from ingress.faults.fault_cases import Case, places_of, render
+from ingress.faults.fault_certificates import make_certificates
+from ingress.faults.fault_gateways import BEHAVIOURS, Listener
+from ingress.faults.fault_programs import PROGRAMS
+from programs import HopscopeProcess, free_port, require
+
+START_S = 10.0
+END_S = 0.5
+REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What runs of a case. `hops` is inside first, as in hops.toml."""
+
+    case: Case
+    hops: tuple[Hop, ...]
+    admin: str
+    ca: Path
+    outermost: Call
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a caller got, and the head that arrived behind ("" where none did)."""
+
+    client: str
+    backend: str
+
+    def lacks(self, wanted: tuple[str, ...]) -> list[str]:
+        """What is not as a case's `backend` says."""
+        if wanted == ("nothing",):
+            return [f"nothing, and it saw {self.backend!r}"] if self.backend else []
+        names = {line.partition(":")[0].lower() for line in self.backend.split("\r\n")[1:]}
+        missing = []
+        for want in wanted:
+            absent = want.removeprefix("no ")
+            is_so = absent.lower() not in names if absent != want else want in self.backend
+            if not is_so or not self.backend:
+                missing.append(f"{want}, and it saw {self.backend!r}")
+        return missing
+
+
+class Laboratory:
+    """Everything that cases share: certificates, gateways, sidecars. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certs = folder / "certs"
+        self.heads: list[bytes] = []
+        self._peers: dict[str, Listener] = {}
+        self._sidecars: dict[tuple[str, ...], HopscopeProcess] = {}
+        self._stack = ExitStack()
+        self._count = 0
+
+    def __enter__(self) -> "Laboratory":
+        self.certs.mkdir()
+        make_certificates(self.certs)
+        self._refused = self._stack.enter_context(socket.socket())
+        self._refused.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sidecar in self._sidecars.values():
+            sidecar.close()
+        for peer in self._peers.values():
+            peer.close()
+        self._stack.close()
+
+    def address(self, peer: str) -> str:
+        """HOST:PORT of a gateway by its name, started when it is first asked for."""
+        if peer == REFUSED:
+            return f"127.0.0.1:{self._refused.getsockname()[1]}"
+        if peer not in self._peers:
+            behaviour = BEHAVIOURS[peer if peer != "gateway" else "proper"]
+            self._peers[peer] = Listener(behaviour, self.heads, self.certs)
+        return self._peers[peer].address
+
+    @contextmanager
+    def running(self, case: Case) -> Iterator[Chain]:
+        """Start a case's chain, end it afterwards."""
+        gateway, sidecar = self._gateway(case), self._sidecar(case)
+        hops = [
+            Hop("gateway", "gateway", f"http://{gateway}"),
+            Hop("sidecar", "sidecar", f"http://127.0.0.1:{sidecar.port}"),
+        ]
+        self._count += 1
+        folder = self.folder / f"case-{self._count}"
+        with ExitStack() as stack:
+            behind = f"127.0.0.1:{sidecar.port}"
+            for name in case.chain:
+                hop = self._start(case, name, behind, folder / name, stack)
+                hops.append(hop)
+                behind = hop.url.partition("://")[2]
+            call = self._call(case, behind)
+            for _ in range(case.held):
+                stack.enter_context(hold(call))
+            for _ in range(case.asked):
+                raw_upgrade(call)
+            admin = f"http://127.0.0.1:{sidecar.admin_port}"
+            yield Chain(case, tuple(hops), admin, self.certs / "ca.pem", call, folder)
+        for peer in self._peers.values():
+            peer.hang_up()
+
+    def look(self, chain: Chain) -> Seen:
+        """What a raw caller sees at the outermost hop, and what arrived of it."""
+        self.heads.clear()
+        client = raw_upgrade(chain.outermost)
+        return Seen(client, self.heads[0].decode("latin-1") if self.heads else "")
+
+    def _gateway(self, case: Case) -> str:
+        if case.gateway == REFUSED:
+            return self.address(REFUSED)
+        address = self.address("gateway")
+        self._peers["gateway"].behaviour = BEHAVIOURS[case.gateway]
+        return address
+
+    def _sidecar(self, case: Case) -> HopscopeProcess:
+        """A sidecar in front of the gateway; one that is running, if it was started likewise."""
+        gateway = self._gateway(case)
+        key = (gateway, *case.sidecar)
+        if key not in self._sidecars:
+            port = int(gateway.rpartition(":")[2])
+            self._sidecars[key] = HopscopeProcess(port, "--no-history", *case.sidecar)
+        return self._sidecars[key]
+
+    def _call(self, case: Case, address: str) -> Call:
+        ca = self.certs / "ca.pem" if case.secure else None
+        port = int(address.rpartition(":")[2])
+        return Call(port, case.path, case.host, ca, case.server_name, case.answer_s, case.idle_s)
+
+    def _start(self, case: Case, name: str, behind: str, folder: Path, stack: ExitStack) -> Hop:
+        program = PROGRAMS[name]
+        port = free_port()
+        places = {
+            "listen": f"127.0.0.1:{port}",
+            "port": str(port),
+            "upstream": behind,
+            "upstream_port": behind.rpartition(":")[2],
+            "certs": str(self.certs),
+            "folder": str(folder),
+        }
+        text = case.text(name) or program.proper
+        for peer in places_of(text + "".join(case.snippets.values())) - places.keys():
+            places[peer] = self.address(peer)
+        folder.mkdir(parents=True)
+        for path, snippet in case.snippets.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(render(snippet, places))
+        started = program.write(
+            require(program.executable), folder, render(text, places), places["listen"]
+        )
+        log = stack.enter_context((folder / "output.log").open("wb"))
+        process = subprocess.Popen(
+            started.command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        stack.callback(_end, process)
+        _wait(port, process, folder, program.ready)
+        scheme = "https" if case.secure and name == case.chain[-1] else "http"
+        return Hop(name, program.kind, f"{scheme}://127.0.0.1:{port}", started.config)
+
+
+def _wait(
+    port: int, process: "subprocess.Popen[bytes]", folder: Path, ready: tuple[str, str]
+) -> None:
+    """Until it serves. Raises RuntimeError with what it said where it does not."""
+    deadline = time.monotonic() + START_S
+    file, text = ready
+    while process.poll() is None and time.monotonic() < deadline:
+        if not file or ((folder / file).exists() and text in (folder / file).read_text()):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+        time.sleep(0.005)
+    said = "".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
+    raise RuntimeError(f"{process.args!r} does not serve: {said}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """A program that dawdles has nothing to save: it and its children are killed."""
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def reload(chain: Chain) -> None:
+    """Tell nginx to take up its configuration anew (nginx(8))."""
+    for pid in chain.folder.glob("*/nginx.pid"):
+        os.kill(int(pid.read_text()), signal.SIGHUP)

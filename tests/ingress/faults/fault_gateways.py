@@ -1,0 +1,387 @@
+"""Gateways of the laboratory: proper voice gateways, and one function for each way to fail.
+
+Each behaviour gets an accepted connection and is a small server by itself. The head that it read is
+kept, so that a case can say what arrived.
+"""
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol, State
+
+from proxy.handshake import accept_value
+from proxy.http1 import Malformed, RequestHead, parse_request_head
+
+PATIENCE_S = 20.0
+TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+
+class Peer:
+    """One accepted connection. `heads` are shared by all connections of a laboratory."""
+
+    def __init__(self, sock: socket.socket, heads: list[bytes], certs: Path) -> None:
+        self.sock = sock
+        self.heads = heads
+        self.certs = certs
+        self.rest = b""
+
+    def read_head(self) -> RequestHead:
+        """Raises EOFError where the caller left before, Malformed for what is no HTTP."""
+        while b"\r\n\r\n" not in self.rest:
+            if self.rest and not b" " <= self.rest[:1] <= b"~":
+                self.heads.append(self.rest)
+                raise Malformed("not HTTP")
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.rest += data
+        end = self.rest.index(b"\r\n\r\n") + 4
+        raw, self.rest = self.rest[:end], self.rest[end:]
+        self.heads.append(raw)
+        return parse_request_head(raw)
+
+    def answer(self, status: str, body: bytes = b"", *lines: str) -> None:
+        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *lines]
+        self.sock.sendall("\r\n".join([*head, "\r\n"]).encode() + body)
+
+    def switch(self, *lines: str) -> None:
+        head = ["HTTP/1.1 101 Switching Protocols", *lines, "\r\n"]
+        self.sock.sendall("\r\n".join(head).encode())
+
+    def echo_frames(self) -> None:
+        """Answer every message with itself until the stream ends."""
+        protocol = Protocol(SERVER, state=State.OPEN, max_size=None)
+        data = self.rest
+        message, kind = b"", Opcode.TEXT
+        while protocol.state is not State.CLOSED:
+            protocol.receive_data(data) if data else None
+            for frame in protocol.events_received():
+                if isinstance(frame, Frame) and frame.opcode in (
+                    Opcode.TEXT,
+                    Opcode.BINARY,
+                    Opcode.CONT,
+                ):
+                    kind = kind if frame.opcode is Opcode.CONT else frame.opcode
+                    message += frame.data
+                    if frame.fin and protocol.state is State.OPEN:
+                        send = protocol.send_text if kind is Opcode.TEXT else protocol.send_binary
+                        send(message)
+                        message = b""
+            for out in protocol.data_to_send():
+                if out:
+                    self.sock.sendall(out)
+                else:
+                    self.sock.shutdown(socket.SHUT_WR)
+            data = self.sock.recv(65536)
+            if not data:
+                return
+
+    def wait_for_end(self) -> None:
+        while self.sock.recv(65536):
+            pass
+
+
+Behaviour = Callable[[Peer], None]
+
+
+def is_upgrade(head: RequestHead) -> bool:
+    """What the libraries check (RFC 6455 section 4.2.1)."""
+    return (
+        (head.value("Upgrade") or "").lower() == "websocket"
+        and "upgrade" in (head.value("Connection") or "").lower()
+        and head.value("Sec-WebSocket-Key") is not None
+        and head.version == "1.1"
+    )
+
+
+def good_lines(head: RequestHead) -> tuple[str, str, str]:
+    accept = accept_value(head.value("Sec-WebSocket-Key") or "")
+    return "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}"
+
+
+def _serve(peer: Peer, *, missing: str, is_tolerant: bool = False) -> None:
+    """What a voice gateway does; `missing` is its answer on the stream's path to a plain GET."""
+    head = peer.read_head()
+    path = head.target.partition("?")[0]
+    if path == "/voice/webhook":
+        if head.method == "POST":
+            peer.answer("200 OK", TWIML, "Content-Type: text/xml")
+        else:
+            peer.answer("405 Method Not Allowed", b"", "Allow: POST")
+    elif path != "/voice/stream":
+        peer.answer("404 Not Found", b"no such path\n")
+    elif is_upgrade(head) or (is_tolerant and head.value("Upgrade")):
+        peer.switch(*good_lines(head))
+        peer.echo_frames()
+    else:
+        peer.answer(missing, b"a WebSocket is served here\n", "Upgrade: websocket")
+
+
+# -- gateways without a fault ----------------------------------------------------------------------
+
+
+def proper(peer: Peer) -> None:
+    """A voice gateway as most are: 426 for who does not upgrade."""
+    _serve(peer, missing="426 Upgrade Required")
+
+
+def proper_404(peer: Peer) -> None:
+    """As uvicorn and Starlette: 404 for who does not upgrade."""
+    _serve(peer, missing="404 Not Found")
+
+
+def proper_400(peer: Peer) -> None:
+    """As ws and others: 400 for who does not upgrade."""
+    _serve(peer, missing="400 Bad Request")
+
+
+def tolerant(peer: Peer) -> None:
+    """It upgrades HTTP/1.0, too (as uvicorn 0.54)."""
+    _serve(peer, missing="426 Upgrade Required", is_tolerant=True)
+
+
+def signed_only(peer: Peer) -> None:
+    """It is healthy and refuses who is not Twilio."""
+    peer.read_head()
+    peer.answer("403 Forbidden", b"the signature is missing\n")
+
+
+def closes_unsigned(peer: Peer) -> None:
+    """It is healthy, upgrades, and closes with 1008 for who is not Twilio."""
+    head = peer.read_head()
+    if not is_upgrade(head):
+        peer.answer("426 Upgrade Required")
+        return
+    peer.switch(*good_lines(head))
+    peer.sock.sendall(b"\x88\x02" + struct.pack("!H", 1008))
+    peer.wait_for_end()
+
+
+# -- gateways that answer something else -----------------------------------------------------------
+
+
+def no_route(peer: Peer) -> None:
+    """404 for the stream's path: the route is wrong or was never mounted (R23)."""
+    peer.read_head()
+    peer.answer("404 Not Found", b'{"detail":"Not Found"}', "Server: uvicorn")
+
+
+def no_websocket_library(peer: Peer) -> None:
+    """404 to a whole upgrade, as uvicorn without a WebSocket library (P09)."""
+    peer.read_head()
+    peer.answer("404 Not Found", b"Not Found", "server: uvicorn", "content-type: text/plain")
+
+
+def raises(peer: Peer) -> None:
+    """500: an exception before the stream was accepted (P12)."""
+    peer.read_head()
+    peer.answer("500 Internal Server Error", b"Internal Server Error", "Server: uvicorn")
+
+
+def single_page_app(peer: Peer) -> None:
+    """200 and index.html, whatever was asked (P08)."""
+    peer.read_head()
+    peer.answer("200 OK", b"<!doctype html><title>app</title>", "Content-Type: text/html")
+
+
+def wants_upgrade(peer: Peer) -> None:
+    """426 to a whole upgrade."""
+    peer.read_head()
+    peer.answer("426 Upgrade Required", b"", "Upgrade: h2c")
+
+
+def redirects(peer: Peer) -> None:
+    """301 to the path with a slash."""
+    head = peer.read_head()
+    peer.answer("301 Moved Permanently", b"", f"Location: {head.target}/")
+
+
+# -- gateways that give a bad 101 -----------------------------------------------------------------
+
+
+def wrong_accept(peer: Peer) -> None:
+    """The 101 answers another key (P01)."""
+    peer.read_head()
+    peer.switch(
+        "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: " + "A" * 27 + "="
+    )
+    peer.wait_for_end()
+
+
+def no_accept(peer: Peer) -> None:
+    """The 101 has no Sec-WebSocket-Accept (P02)."""
+    peer.read_head()
+    peer.switch("Upgrade: websocket", "Connection: Upgrade")
+    peer.wait_for_end()
+
+
+def no_upgrade_in_101(peer: Peer) -> None:
+    """The 101 names no protocol."""
+    peer.switch("Connection: Upgrade", good_lines(peer.read_head())[2])
+    peer.wait_for_end()
+
+
+def no_connection_in_101(peer: Peer) -> None:
+    """The 101 has no Connection: Upgrade (P04)."""
+    upgrade, _, accept = good_lines(peer.read_head())
+    peer.switch(upgrade, accept)
+    peer.echo_frames()
+
+
+def chunked_101(peer: Peer) -> None:
+    """The 101 says Transfer-Encoding: chunked (P05)."""
+    peer.switch(*good_lines(peer.read_head()), "Transfer-Encoding: chunked")
+    peer.echo_frames()
+
+
+def length_on_101(peer: Peer) -> None:
+    """The 101 has a Content-Length of 0 (P06): wrong, and harmless."""
+    peer.switch(*good_lines(peer.read_head()), "Content-Length: 0")
+    peer.echo_frames()
+
+
+def unoffered_subprotocol(peer: Peer) -> None:
+    """The 101 selects a subprotocol that nobody offered (P16)."""
+    peer.switch(*good_lines(peer.read_head()), "Sec-WebSocket-Protocol: audio.twilio.com")
+    peer.echo_frames()
+
+
+def unoffered_extension(peer: Peer) -> None:
+    """The 101 selects an extension that nobody offered (P16)."""
+    peer.switch(*good_lines(peer.read_head()), "Sec-WebSocket-Extensions: permessage-deflate")
+    peer.echo_frames()
+
+
+# -- gateways that end ----------------------------------------------------------------------------
+
+
+def silent(peer: Peer) -> None:
+    """It takes the request and never answers (U05)."""
+    with suppress(Malformed):
+        peer.read_head()
+    peer.wait_for_end()
+
+
+def resets(peer: Peer) -> None:
+    """RST in place of an answer (U02)."""
+    peer.read_head()
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def closes(peer: Peer) -> None:
+    """EOF in place of an answer (U03)."""
+    peer.read_head()
+
+
+def half_head(peer: Peer) -> None:
+    """EOF within the head of the answer."""
+    peer.read_head()
+    peer.sock.sendall(b"HTTP/1.1 101 Switching Pro")
+
+
+def not_http(peer: Peer) -> None:
+    """Another protocol answers."""
+    peer.sock.sendall(b"220 mail.example.com ESMTP\r\n")
+    peer.wait_for_end()
+
+
+def leaves(peer: Peer) -> None:
+    """EOF right behind a good 101, without a Close (D32)."""
+    head = peer.read_head()
+    if is_upgrade(head):
+        peer.switch(*good_lines(head))
+    else:
+        peer.answer("426 Upgrade Required")
+
+
+def closes_1011(peer: Peer) -> None:
+    """A Close 1011 right behind a good 101: the agent behind it failed (S13)."""
+    peer.switch(*good_lines(peer.read_head()))
+    peer.sock.sendall(b"\x88\x0d" + struct.pack("!H", 1011) + b"agent lost.")
+    peer.wait_for_end()
+
+
+def speaks_tls(peer: Peer) -> None:
+    """A proper gateway that wants TLS (V10)."""
+    _through_tls(peer, "voice", proper)
+
+
+def speaks_tls_expired(peer: Peer) -> None:
+    """... whose certificate has expired (T08)."""
+    _through_tls(peer, "expired", proper)
+
+
+def speaks_tls_other_name(peer: Peer) -> None:
+    """... whose certificate is for another name (T09)."""
+    _through_tls(peer, "other", proper)
+
+
+def _through_tls(peer: Peer, certificate: str, behaviour: Behaviour) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(peer.certs / f"{certificate}.pem", peer.certs / f"{certificate}.key")
+    with context.wrap_socket(peer.sock, server_side=True) as inner:
+        behaviour(Peer(inner, peer.heads, peer.certs))
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    name: value
+    for name, value in list(globals().items())
+    if callable(value)
+    and getattr(value, "__module__", "") == __name__
+    and getattr(value, "__annotations__", {}).keys() == {"peer", "return"}
+}
+
+
+class Listener:
+    """Accepts on a loopback port of its own and serves each connection in a thread.
+
+    `behaviour` may be changed at any time; it holds for the connections that come then.
+    """
+
+    def __init__(self, behaviour: Behaviour, heads: list[bytes], certs: Path) -> None:
+        self.behaviour = behaviour
+        self._heads = heads
+        self._certs = certs
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = int(self._socket.getsockname()[1])
+        self._open: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def hang_up(self) -> None:
+        """End every connection that is still open."""
+        for sock in list(self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self.hang_up()
+        self._thread.join(PATIENCE_S)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._run, args=(sock, self.behaviour), daemon=True).start()
+
+    def _run(self, sock: socket.socket, behaviour: Behaviour) -> None:
+        sock.settimeout(PATIENCE_S)
+        self._open.add(sock)
+        with sock, suppress(OSError, EOFError, Malformed):
+            behaviour(Peer(sock, self._heads, self._certs))
+        self._open.discard(sock)
