@@ -62,9 +62,7 @@ AdminUrl = Annotated[
     str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
 ]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
-PublicUrl = Annotated[
-    str | None, typer.Option(help="What Twilio calls, https.", metavar="URL")
-]
+PublicUrl = Annotated[str | None, typer.Option(help="What Twilio calls, https.", metavar="URL")]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Without TWILIO_AUTH_TOKEN, on loopback only.")
 ]
