@@ -15,6 +15,8 @@ from gateway.events import Events
 from gateway.notify import Notice
 from gateway.outbound import Outbound
 from gateway.port import Port
+from gateway.prepared import Prepared
+from gateway.providers.realtime import RealtimeSession
 from gateway.providers.silero import SileroPool
 from gateway.settings import GatewaySettings
 from gateway.signatures import SignatureChecker
@@ -28,8 +30,8 @@ from gateway.websocket import MediaSocket
 
 SWEEP_S = 2.0
 POLL_S = 0.05
-# Ears that were opened for a stream that does not come.
-EARS_S = 30.0
+# How long ears, or a realtime session, are kept for a stream that does not come.
+PREPARED_S = 30.0
 
 
 class Gateway:
@@ -59,7 +61,8 @@ class Gateway:
         is_realtime = settings.agent.provider == "realtime"
         self._realtime = casting.realtime(settings) if is_realtime else None
         self._agent = None if is_realtime else casting.agent(settings)
-        self._listeners: dict[str, asyncio.Task[Listener]] = {}
+        self._listeners = Prepared[Listener](lambda _: self._ears.listen(), PREPARED_S)
+        self._sessions = Prepared[RealtimeSession](self._converse, PREPARED_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._dialling = _dialling(settings, self.calls)
@@ -132,9 +135,10 @@ class Gateway:
                 await asyncio.sleep(POLL_S)
             self._server.close()
             await self._http.shutdown(1.0)
-        for task in [*self._tasks, *self._listeners.values()]:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._listeners.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._listeners.close(), self._sessions.close())
         closing = [self._voices.close(), self._ears.close(), self._activities.close()]
         closing += [each.close() for each in (self._realtime, self._agent) if each is not None]
         await asyncio.gather(*closing)
@@ -147,19 +151,19 @@ class Gateway:
         if self._realtime is not None:
             return SpeechToSpeech(
                 stream,
-                await self._realtime.open(call.plan.text),
+                await self._sessions.take(call),
                 voices=self._voices,
                 giving_up=Phrases().giving_up,
+                silence_s=settings.turns.silence_ms / 1000,
                 call_s=settings.limits.call_seconds,
                 told=told,
             )
         assert self._agent is not None  # noqa: S101 - one of the two is there
-        ears = self._listeners.pop(call.call_sid, None)
         turns = settings.turns
         return Conversation(
             stream,
             voices=self._voices,
-            ears=ears or asyncio.create_task(self._ears.listen()),
+            ears=self._listeners.take(call),
             activity=await self._activities.open(),
             agent=self._agent,
             phrases=Phrases(greeting=call.plan.text),
@@ -180,18 +184,13 @@ class Gateway:
     def _warm_for(self, call: Call) -> None:
         """The stream of a call is promised: what its first word needs is made ready now."""
         self._begin(self.warm())
-        needs_ears = call.plan.mode == "conversation" and self._realtime is None
-        if needs_ears and call.call_sid not in self._listeners:
-            self._listeners[call.call_sid] = asyncio.create_task(self._ears.listen())
-            self._begin(self._forget_ears(call.call_sid))
+        if call.plan.mode == "conversation":
+            (self._listeners if self._realtime is None else self._sessions).prepare(call)
 
-    async def _forget_ears(self, call_sid: str) -> None:
-        await asyncio.sleep(EARS_S)
-        opened = self._listeners.pop(call_sid, None)
-        if opened is not None:
-            await asyncio.wait([opened])
-            if opened.exception() is None:
-                await opened.result().close()
+    async def _converse(self, call: Call) -> RealtimeSession:
+        assert self._realtime is not None  # noqa: S101 - where sessions are asked for
+        session: RealtimeSession = await self._realtime.open(call.plan.text)
+        return session
 
     def _hang_up(self, call: Call) -> None:
         """A machine answered, and nobody wants to talk to it."""

@@ -111,6 +111,7 @@ class Streams:
     ) -> None:
         self._calls, self._checker, self._events, self._hold = calls, checker, events, hold
         self._start_s, self._is_draining = start_s, is_draining
+        self.next_s = NEXT_S
         self.running: dict[str, Held] = {}
         self._serving: set[asyncio.Task[object]] = set()
         self._pending: set[MediaSocket] = set()  # that did not say yet whose they are
@@ -153,7 +154,7 @@ class Streams:
         if (ended := self._calls.end(call.call_sid, ending, now)) is not None:
             self._events.call_ended(ended, len(call.turns))
         if ending not in _HUNG_UP:
-            self._left = {sid: at for sid, at in self._left.items() if now - at < NEXT_S}
+            self._left = {sid: at for sid, at in self._left.items() if now - at < self.next_s}
             self._left[call.call_sid] = now
         await socket.close(*CLOSES[ending])
 
@@ -192,8 +193,9 @@ class Streams:
 
     def follow(self, now: float) -> list[str]:
         """Calls whose stream is over and that may still ask what comes next."""
-        known = ((self._calls.get(sid), at) for sid, at in self._left.items() if now - at < NEXT_S)
-        return [call.call_sid for call, _ in known if call and not call.is_past_stream]
+        recent = [sid for sid, at in self._left.items() if now - at < self.next_s]
+        calls = [call for sid in recent if (call := self._calls.get(sid)) is not None]
+        return [call.call_sid for call in calls if not call.is_past_stream]
 
     async def end_all(self, ending: Ending) -> None:
         """End what runs and what begins, and wait until it is closed."""

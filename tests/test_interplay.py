@@ -8,6 +8,7 @@ import pytest
 from gateway.providers.interplay import (
     AudioPiece,
     CallerStarted,
+    CallerStopped,
     Failed,
     Interplay,
     Remark,
@@ -49,6 +50,12 @@ def test_something_must_come_after_the_caller_spoke_and_until_the_answer_is_done
     assert Interplay().expects is None
     assert Interplay(expects_answer=True).expects == "answer"
     assert expected == [None, "answer", "answer", "more", "more", None]
+
+
+def test_the_end_of_what_the_caller_says_is_told() -> None:
+    interplay = Interplay()
+    assert interplay.receive(STARTED) == [CallerStarted()]
+    assert interplay.receive(STOPPED) == [CallerStopped()]
 
 
 def test_a_caller_who_interrupts_ends_the_wait_for_more() -> None:

@@ -22,6 +22,11 @@ class CallerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerStopped:
+    """The caller has been silent for as long as ends a turn; an answer follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """What one party said. `was_interrupted`: while it was made; what was heard is known to us."""
 
@@ -38,7 +43,7 @@ class Remark:
     text: str
 
 
-SessionEvent = AudioPiece | CallerStarted | TurnEnded | Remark
+SessionEvent = AudioPiece | CallerStarted | CallerStopped | TurnEnded | Remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Interplay:
                 return [CallerStarted()]
             case "input_audio_buffer.speech_stopped":
                 self.expects = "answer"
+                return [CallerStopped()]
             case "response.created":
                 self.expects, self._response = "answer", _response_id(event)
             case "response.output_audio.delta" if event.get("response_id") != self._cut:

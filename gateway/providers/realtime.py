@@ -5,6 +5,7 @@
     async for event in session.events():
         AudioPiece    -> play; note which item it belongs to
         CallerStarted -> stop playing at once, then session.truncate(item, ms that were heard)
+        CallerStopped -> an answer is on its way
         TurnEnded     -> what one party said; the caller's may come after the answer to it
         Remark        -> for the log
 

@@ -43,6 +43,7 @@ from gateway.settings import GatewaySettings, offline_settings
 from gateway.speech import ProviderError, Turn
 
 T = TypeVar("T")
+Part = Iterable[Any] | Callable[[GatewaySettings], list[Any]] | None
 
 PUBLIC = "https://voice.example.com"
 TOKEN = "made-up-auth-token"
@@ -246,8 +247,8 @@ class AtWork:
 @asynccontextmanager
 async def at_work(
     *,
-    voices: Iterable[Any] | None = None,
-    ears: Iterable[Any] | None = None,
+    voices: Part = None,
+    ears: Part = None,
     agent: Any = None,
     public_url: str = PUBLIC,
     credentials: Mapping[str, str] | None = None,
@@ -256,6 +257,8 @@ async def at_work(
     **settings: Any,
 ) -> AsyncIterator[AtWork]:
     """A gateway; what of its speech is not named here is what the settings choose.
+
+    A part may be a function of the settings, as those of gateway/casting.py are.
 
     It waits `next_s` for calls whose streams it closed, where most tests never ask what is next.
     """
@@ -266,33 +269,35 @@ async def at_work(
     )
     cast = {"voices": voices, "ears": ears, "agent": agent}
     made = {name: part for name, part in cast.items() if part is not None}
-    with capture_logs(), patch("gateway.streams.NEXT_S", next_s):
-        with ExitStack() as patched:
-            for name, part in made.items():
-                patched.enter_context(patch.object(casting, name, Mock(return_value=part)))
-            pool = partial(SileroPool, spare=1)  # more would only delay the test
-            patched.enter_context(patch("gateway.gateway.SileroPool", pool))
-            gateway = Gateway(chosen)
-        told: list[dict[str, Any]] = []
-        work = AtWork(gateway, HostPort("127.0.0.1", 0), told)
-        waking: set[asyncio.Task[None]] = set()
+    # Nothing is awaited while these are in place: several gateways may be made side by side.
+    with ExitStack() as patched:
+        for name, part in made.items():
+            maker = part if callable(part) else Mock(return_value=part)
+            patched.enter_context(patch.object(casting, name, maker))
+        pool = partial(SileroPool, spare=1)  # more would only delay the test
+        patched.enter_context(patch("gateway.gateway.SileroPool", pool))
+        gateway = Gateway(chosen)
+    gateway.streams.next_s = next_s
+    told: list[dict[str, Any]] = []
+    work = AtWork(gateway, HostPort("127.0.0.1", 0), told)
+    waking: set[asyncio.Task[None]] = set()
 
-        async def wake() -> None:
-            async with work.changed:
-                work.changed.notify_all()
+    async def wake() -> None:
+        async with work.changed:
+            work.changed.notify_all()
 
-        def listen(event: str, fields: Mapping[str, Any]) -> None:
-            told.append({"event": event} | dict(fields))
-            task = asyncio.get_running_loop().create_task(wake())
-            waking.add(task)
-            task.add_done_callback(waking.discard)
+    def listen(event: str, fields: Mapping[str, Any]) -> None:
+        told.append({"event": event} | dict(fields))
+        task = asyncio.get_running_loop().create_task(wake())
+        waking.add(task)
+        task.add_done_callback(waking.discard)
 
-        gateway.events.listen(listen)
-        work.address = await gateway.start()
-        try:
-            yield work
-        finally:
-            await gateway.close()
+    gateway.events.listen(listen)
+    work.address = await gateway.start()
+    try:
+        yield work
+    finally:
+        await gateway.close()
 
 
 def simple_cast(*texts: str) -> dict[str, Any]:
@@ -313,7 +318,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async with asyncio.timeout(2 * PATIENCE_S):
             return await work()
 
-    result = asyncio.run(bounded())
+    with capture_logs():
+        result = asyncio.run(bounded())
     assert complaints == []
     return result
 
