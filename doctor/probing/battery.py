@@ -11,8 +11,7 @@ from doctor.probing.dial import Flaw
 from doctor.probing.stream import Ended, Frame, ProbeStream
 from proxy.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
-ECHO_S = 3.0
-BULK_S = 15.0  # for the mebibyte there and back
+BULK = 5  # times as long may the large messages take
 BURST_FRAMES = 10
 BEAT_S = 0.02
 LATE_S = 0.3
@@ -20,17 +19,17 @@ PING_PAYLOAD_BYTES = 16
 MISSES_LIMIT = 2  # after so many messages that never came, the rest are not sent
 CLOSE_REQUEST = "hopscope:close"  # what the sidecar's echo reads (proxy/echo.py)
 OpenStream = Callable[[], Awaitable[ProbeStream | None]]
-Close = Callable[[ProbeStream, int, str], Awaitable[Echo]]
+Close = Callable[[ProbeStream, int, str, float], Awaitable[Echo]]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message in the fragments it is sent in. `within_s` is when it must be back."""
+    """One message in the fragments it is sent in. `patience` multiplies the time it may take."""
 
     name: str
     opcode: int
     fragments: tuple[bytes, ...]
-    within_s: float = ECHO_S
+    patience: float = 1.0
 
     @property
     def payload(self) -> bytes:
@@ -44,15 +43,16 @@ def messages() -> list[Message]:
         Message("text 1 B", TEXT, (b"1",)),
         Message("text 1 KiB", TEXT, (text,)),
         Message("fragments 3", TEXT, (b"one, ", "zw\u00f6lf, ".encode(), b"three")),
-        Message("binary 64 KiB", BINARY, (secrets.token_bytes(1 << 16),), BULK_S),
-        Message("binary 1 MiB", BINARY, (secrets.token_bytes(1 << 20),), BULK_S),
+        Message("binary 64 KiB", BINARY, (secrets.token_bytes(1 << 16),), BULK),
+        Message("binary 1 MiB", BINARY, (secrets.token_bytes(1 << 20),), BULK),
     ]
 
 
 class Battery:
     """The echoes of one hop. `echoes` grows; a stream that was cut is opened anew."""
 
-    def __init__(self, stream: ProbeStream, open_stream: OpenStream) -> None:
+    def __init__(self, stream: ProbeStream, open_stream: OpenStream, echo_s: float) -> None:
+        self._echo_s = echo_s
         self._stream: ProbeStream | None = stream
         self._open_stream = open_stream
         self._owed: dict[bytes, int] = {}  # payloads that did not come in time, by their echo
@@ -84,11 +84,12 @@ class Battery:
 
     async def _echo(self, message: Message) -> None:
         stream = self._open
+        within_s = self._echo_s * message.patience
         began = perf_counter()
         fault: Flaw = ""
         saw = ""
         try:
-            async with asyncio.timeout(message.within_s):
+            async with asyncio.timeout(within_s):
                 last = len(message.fragments) - 1
                 for index, part in enumerate(message.fragments):
                     opcode = message.opcode if index == 0 else CONTINUATION
@@ -99,7 +100,7 @@ class Battery:
             elif last and count == 1:
                 saw = "came back in one frame"
         except TimeoutError:
-            fault, saw = "missing", f"nothing came in {message.within_s:g} s"
+            fault, saw = "missing", f"nothing came in {within_s:g} s"
             self._owed[message.payload] = len(self.echoes)
         except Ended as end:
             fault, saw = self._lose(end)
@@ -111,14 +112,14 @@ class Battery:
         fault: Flaw = ""
         saw = ""
         try:
-            async with asyncio.timeout(ECHO_S):
+            async with asyncio.timeout(self._echo_s):
                 await self._open.send(PING, payload)
                 while (frame := await self._next()).opcode != PONG:
                     self._pay(frame.payload)
             if frame.payload != payload:
                 fault, saw = "altered", "the pong carries another payload than the ping"
         except TimeoutError:
-            fault, saw = "missing", f"no pong came in {ECHO_S:g} s"
+            fault, saw = "missing", f"no pong came in {self._echo_s:g} s"
         except Ended as end:
             fault, saw = self._lose(end)
         self._add("ping", began, fault, saw)
@@ -141,7 +142,7 @@ class Battery:
         fault: Flaw = ""
         saw = ""
         try:
-            async with asyncio.timeout(ECHO_S):
+            async with asyncio.timeout(BURST_FRAMES * BEAT_S + self._echo_s):
                 while len(back) < BURST_FRAMES:
                     frame = await self._next()
                     if frame.opcode == TEXT and not self._pay(frame.payload):
@@ -232,23 +233,27 @@ def _difference(wanted: Message, opcode: int, payload: bytes) -> str:
     return f"byte {at} of {len(payload)} came back as another"
 
 
-async def close_by_client(stream: ProbeStream, code: int, reason: str) -> Echo:
+async def close_by_client(stream: ProbeStream, code: int, reason: str, echo_s: float) -> Echo:
     """Send a Close; the echo answers with the same code (RFC 6455 section 5.5.1)."""
-    return await _close(stream, f"close {code} by client", code, stream.send_close(code, reason))
+    sending = stream.send_close(code, reason)
+    return await _close(stream, f"close {code} by client", code, sending, echo_s)
 
 
-async def close_by_server(stream: ProbeStream, code: int, reason: str) -> Echo:
+async def close_by_server(stream: ProbeStream, code: int, reason: str, echo_s: float) -> Echo:
     """Ask the sidecar's echo to close, and see what comes of it."""
     request = f"{CLOSE_REQUEST} {code} {reason}".encode()
-    return await _close(stream, f"close {code} by server", code, stream.send(TEXT, request))
+    sending = stream.send(TEXT, request)
+    return await _close(stream, f"close {code} by server", code, sending, echo_s)
 
 
-async def _close(stream: ProbeStream, name: str, code: int, sending: Awaitable[None]) -> Echo:
+async def _close(
+    stream: ProbeStream, name: str, code: int, sending: Awaitable[None], echo_s: float
+) -> Echo:
     began = perf_counter()
     fault: Flaw = ""
     saw = ""
     try:
-        async with asyncio.timeout(ECHO_S):
+        async with asyncio.timeout(echo_s):
             await sending
             seen = await stream.receive_end()
         if seen is None:
@@ -256,7 +261,7 @@ async def _close(stream: ProbeStream, name: str, code: int, sending: Awaitable[N
         elif seen.code != code:
             fault, saw = "close_changed", f"Close {seen.code} {seen.reason}".strip()
     except TimeoutError:
-        fault, saw = "missing", f"no Close came in {ECHO_S:g} s"
+        fault, saw = "missing", f"no Close came in {echo_s:g} s"
     except Ended as end:
         fault, saw = "close_lost", end.detail
     finally:

@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 
 from doctor.evidence import Silence, Soak
-from doctor.probing.battery import BEAT_S, ECHO_S, LATE_S
+from doctor.probing.battery import BEAT_S, LATE_S
 from doctor.probing.dial import Flaw
 from doctor.probing.stream import Ended, Frame, ProbeStream
 from proxy.frames import CLOSE, PING, PONG, TEXT
@@ -18,7 +18,7 @@ MEDIA_BYTES = 160  # 20 ms of mu-law
 _SILENCE = base64.b64encode(b"\xff" * MEDIA_BYTES).decode()
 
 
-async def stay_silent(stream: ProbeStream, seconds: float) -> Silence:
+async def stay_silent(stream: ProbeStream, seconds: float, echo_s: float) -> Silence:
     """Say nothing for so long, then one message that must come back. Ends the stream."""
     began = perf_counter()
     try:
@@ -29,12 +29,12 @@ async def stay_silent(stream: ProbeStream, seconds: float) -> Silence:
         except TimeoutError:
             pass
         try:
-            async with asyncio.timeout(ECHO_S):
+            async with asyncio.timeout(echo_s):
                 await stream.send(TEXT, LAST_WORDS)
                 while (await _next(stream)).payload != LAST_WORDS:
                     pass
         except TimeoutError:
-            return Silence(seconds, seconds, f"nothing came back in {ECHO_S:g} s")
+            return Silence(seconds, seconds, f"nothing came back in {echo_s:g} s")
         return Silence(seconds)
     except Ended as end:
         return Silence(seconds, round(perf_counter() - began, 3), end.detail)
@@ -42,7 +42,7 @@ async def stay_silent(stream: ProbeStream, seconds: float) -> Silence:
         stream.abort()
 
 
-async def soak(stream: ProbeStream, seconds: float) -> Soak:
+async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
     """Send media messages at their beat, and time each one's way there and back."""
     wanted = max(1, round(seconds / BEAT_S))
     sent: list[float] = []
@@ -58,7 +58,7 @@ async def soak(stream: ProbeStream, seconds: float) -> Soak:
 
     sending = asyncio.create_task(send())
     try:
-        async with asyncio.timeout(wanted * BEAT_S + ECHO_S):
+        async with asyncio.timeout(wanted * BEAT_S + echo_s):
             while len(back) < wanted:
                 frame = await _next(stream)
                 if frame.opcode == TEXT:

@@ -214,7 +214,7 @@ class HopProbe:
         if self._stream is None:
             return
         began = perf_counter()
-        battery = Battery(self._stream, self.open_stream)
+        battery = Battery(self._stream, self.open_stream, self._options.echo_s)
         await battery.run()
         battery.abandon()
         self._add_worst("echo", began, battery.echoes)
@@ -228,7 +228,7 @@ class HopProbe:
 
     async def _close(self, way: Close, code: int, reason: str) -> Echo | None:
         stream = await self.open_stream()
-        return None if stream is None else await way(stream, code, reason)
+        return None if stream is None else await way(stream, code, reason, self._options.echo_s)
 
     def _add_worst(self, name: PhaseName, began: float, echoes: list[Echo]) -> None:
         self._echoes += echoes
@@ -241,7 +241,7 @@ class HopProbe:
         if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
             return
         began = perf_counter()
-        self._silence = await stay_silent(stream, seconds)
+        self._silence = await stay_silent(stream, seconds, self._options.echo_s)
         died = self._silence.died_after_s
         detail = "" if died is None else f"after {died:g} s: {self._silence.how}"
         self._add("idle", began, "" if died is None else "cut", detail)
@@ -252,7 +252,7 @@ class HopProbe:
         if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
             return
         began = perf_counter()
-        seen = self._soak = await soak(stream, seconds)
+        seen = self._soak = await soak(stream, seconds, self._options.echo_s)
         detail = f"{seen.received} of {seen.sent} came back, worst gap {seen.worst_gap_ms:.0f} ms"
         self._add("media", began, seen.fault, detail)
 
