@@ -43,6 +43,9 @@ EVIDENCE: Mapping[str, tuple[Callable[[Sight], Any], str]] = {
     "silence": (lambda sight: sight.probe.silence, "the stream was not left idle (--idle)"),
     "soak": (lambda sight: sight.probe.soak, "no media was sent (--soak)"),
     "linted": (lambda sight: sight.linted or None, "the hop's configuration is not known"),
+    "call": (lambda sight: sight.extra.get("call"), "no call was simulated (hopscope call)"),
+    "twiml": (lambda sight: _twiml(sight), "no TwiML was seen (hopscope call shows it)"),
+    "missing": (lambda sight: sight.extra.get("missing"), "the sidecar's log is not known"),
 }
 _ID = re.compile(r"[A-Z]{2}[0-9]{2}")
 _SECTION = re.compile(r"^(Why|Evidence|Fix(?: (\w+))?):$", re.MULTILINE)
@@ -96,6 +99,14 @@ class Skipped:
 RULES: dict[str, Rule] = {}
 
 
+def _twiml(sight: Sight) -> str | None:
+    """The webhook's document, from a simulated call or from a gateway that answers a GET."""
+    call, webhook = sight.extra.get("call"), sight.probe.webhook
+    told = call.get("twiml") if isinstance(call, dict) else None
+    body = webhook.answer.body if webhook is not None and webhook.answer is not None else ""
+    return told or (body if "<Response" in body else None)
+
+
 def rule(rule_id: str, *, level: Level = "error") -> Callable[[Check], Check]:
     """Register a function as a rule. Raises ValueError for an id in use, a page with a hole."""
 
@@ -141,3 +152,21 @@ def judge(sight: Sight) -> Iterator[Finding | Skipped]:
         if saw is not None:
             fix = known.page.fix_for(hop.kind)
             yield Finding(known.id, known.slug, hop.name, known.level, saw, fix)
+
+
+# They register themselves; what they need of this module stands above.
+from doctor.rules import (  # noqa: E402
+    answers,  # noqa: F401
+    certificates,  # noqa: F401
+    closes,  # noqa: F401
+    frames,  # noqa: F401
+    handshake,  # noqa: F401
+    names,  # noqa: F401
+    policy,  # noqa: F401
+    refusing,  # noqa: F401
+    rewriting,  # noqa: F401
+    routing,  # noqa: F401
+    switching,  # noqa: F401
+    twilio,  # noqa: F401
+    upstream,  # noqa: F401
+)

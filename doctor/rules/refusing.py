@@ -1,0 +1,90 @@
+"""HS: hops that answer an upgrade themselves, where no rule of routing or policy knows better."""
+
+from doctor.evidence import Answer, Sight
+from doctor.rules import rule
+from doctor.rules.causes import own_cause
+from doctor.rules.makers import maker_of
+from doctor.rules.ways import gateway_answer, is_repeated
+
+
+@rule("HS04")
+def redirected(sight: Sight, answer: Answer) -> str | None:
+    """The hop redirects the upgrade.
+
+    Why:
+        Clients of WebSockets do not follow redirects, and Twilio reports 31920. The usual
+        causes: http:// is redirected to https://, or a slash is added or taken away. In a
+        loop: Cloudflare in SSL mode Flexible asks the origin by http, which redirects to
+        https.
+    Evidence:
+        A 3xx with a Location came in answer to the upgrade.
+    Fix nginx:
+        Exempt the path in the server that listens on 80, or advertise wss:// only:
+        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+    Fix haproxy:
+        http-request redirect scheme https unless { ssl_fc } or { path_beg /voice/ }
+    Fix apache:
+        RewriteCond %{HTTP:Upgrade} !=websocket [NC]   # before the RewriteRule to https
+    Fix caddy:
+        Name the site with its scheme (http://...) where TLS ends in front of Caddy.
+    Fix traefik:
+        Take redirectScheme off this router, or off the entry point.
+    Fix envoy:
+        Remove https_redirect from the route, or x-forwarded-proto: https in front of it.
+    Fix cloudflared:
+        SSL/TLS mode Full (strict), and no redirect in the origin
+    Fix:
+        Give Twilio the URL that is redirected to, with its scheme, name and slash.
+    """
+    if own_cause(sight) != "redirected":
+        given = gateway_answer(sight)
+        if given is None or not 300 <= given.status < 400 or is_repeated(sight):
+            return None
+    location = answer.value("Location") or "nowhere"
+    return f"{sight.probe.hop.name} redirects the upgrade to {location} ({answer.status})"
+
+
+@rule("HS05")
+def answered_before_sidecar(sight: Sight, answer: Answer) -> str | None:
+    """The hop answered the upgrade itself, and the sidecar was never asked.
+
+    Why:
+        The hop found a reason of its own not to pass the request on. Its log says which.
+    Evidence:
+        The answer does not carry the sidecar's stamp, and the sidecar has no record of the
+        probe.
+    Fix:
+        Look into the hop's own log at the time of the probe.
+    """
+    if own_cause(sight) != "other":
+        return None
+    maker = maker_of(answer)
+    by = f" (in the words of {maker})" if maker and maker != "go" else ""
+    return (
+        f"{sight.probe.hop.name} answered {answer.status} {answer.reason} itself{by}: nothing "
+        "arrived at the sidecar"
+    )
+
+
+@rule("HS15")
+def upgrade_not_enabled(sight: Sight) -> str | None:
+    """The hop refuses upgrades, and nothing but upgrades.
+
+    Why:
+        Envoy forwards an Upgrade only where the type is enabled, for the connection manager or
+        the route; else it answers 403 with an empty body (upgrade_failed).
+    Evidence:
+        Envoy's empty 403 to the upgrade, while the same path without Upgrade is not refused.
+    Fix envoy:
+        upgrade_configs: [{ upgrade_type: websocket }]   # beside route_config
+        and, where the route switches it off: upgrade_configs: [{ upgrade_type: websocket,
+        enabled: true }]
+    Fix:
+        Enable upgrades to websocket.
+    """
+    if own_cause(sight) != "upgrade_not_enabled":
+        return None
+    return (
+        f"{sight.probe.hop.name} does not have upgrades to websocket enabled: it answered 403 to "
+        "the upgrade, and not to the same path without one"
+    )

@@ -1,0 +1,156 @@
+"""HS: what a hop changes of a request that arrives as an upgrade all the same."""
+
+from doctor.evidence import Arrival, Exchange, Probe, Sight
+from doctor.rules import rule
+from doctor.rules.ways import arrived_behind, is_in_front
+
+PROTOCOL = "Sec-WebSocket-Protocol"
+EXTENSIONS = "Sec-WebSocket-Extensions"
+
+
+def target_behind(sight: Sight, upgrade: Exchange) -> str:
+    """The target that arrives when the hop behind is asked, which is what should arrive here."""
+    arrival = arrived_behind(sight)
+    if arrival is not None:
+        return arrival.target
+    behind = sight.behind.upgrade if sight.behind else None
+    return behind.target if behind is not None else upgrade.target
+
+
+@rule("HS08")
+def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | None:
+    """The hop changes the path or the query of the upgrade.
+
+    Why:
+        The gateway serves its stream at one path. A hop that strips its mount point, glues
+        paths together or decodes %2F asks for another one: 404, or 403, since Twilio's
+        signature covers the URL letter for letter.
+    Evidence:
+        The request target that arrived at the sidecar is not the one that was sent, and the
+        hop behind passes it on unchanged.
+    Fix nginx:
+        location /voice/ { proxy_pass http://127.0.0.1:8080; }   # no path behind the port
+        With a path, even a lone slash, nginx replaces the location's prefix by it.
+    Fix tailscale:
+        tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:8080/voice/stream
+        (a mount is stripped, so the target repeats it; or mount / alone)
+    Fix caddy:
+        handle /voice/* { reverse_proxy 127.0.0.1:8080 }   # handle_path strips the prefix
+    Fix traefik:
+        Take the stripPrefix (or replacePath) middleware off this router.
+    Fix apache:
+        ProxyPass /voice/ http://127.0.0.1:8080/voice/ upgrade=websocket   # same path both sides
+        AllowEncodedSlashes NoDecode
+    Fix haproxy:
+        Remove `http-request set-path` or `replace-path` for /voice/.
+    Fix envoy:
+        route: { cluster: sidecar }   # without prefix_rewrite or regex_rewrite
+    Fix cloudflared:
+        cloudflared 2026.8.2 or later: 2026.8.0 and 2026.8.1 normalise paths
+    Fix:
+        Pass the request target on as it came.
+    """
+    if not is_in_front(sight):
+        return None
+    wanted = target_behind(sight, upgrade)
+    if arrival.target == wanted:
+        return None
+    return (
+        f"{sight.probe.hop.name} changed the path: {upgrade.target} was asked for, and "
+        f"{arrival.target} arrived at the sidecar"
+    )
+
+
+@rule("HS10", level="warning")
+def host_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | None:
+    """The hop replaces the Host header and does not tell which it was.
+
+    Why:
+        Twilio signs the public URL. A gateway that puts that URL together from Host gets
+        another one and refuses the call with 403; one that knows its public URL does not care.
+    Evidence:
+        The Host that arrived at the sidecar is not the one that was sent, and neither
+        X-Forwarded-Host nor Forwarded carries it.
+    Fix nginx:
+        proxy_set_header Host $host;        # default is the name in proxy_pass
+    Fix apache:
+        ProxyPreserveHost On
+    Fix traefik:
+        passHostHeader: true                # on the service's loadBalancer
+    Fix caddy:
+        reverse_proxy 127.0.0.1:8080        # without `header_up Host ...`
+    Fix envoy:
+        Remove host_rewrite_literal or auto_host_rewrite from the route.
+    Fix haproxy:
+        Remove `http-request set-header Host ...`.
+    Fix cloudflared:
+        originRequest: {}                   # without httpHostHeader
+    Fix:
+        Pass Host on as it came, or set the public URL in the gateway.
+    """
+    sent, came = upgrade.sent("Host"), arrival.value("Host")
+    behind = arrived_behind(sight)
+    if not is_in_front(sight) or sent is None or _same_host(sent, came):
+        return None
+    told = f"{arrival.value('X-Forwarded-Host') or ''} {arrival.value('Forwarded') or ''}".lower()
+    if sent.lower() in told or (behind is not None and behind.value("Host") == came):
+        return None
+    return f"{sight.probe.hop.name} replaced Host: {sent} was sent and {came or 'none'} arrived"
+
+
+def _same_host(sent: str, came: str | None) -> bool:
+    return came is not None and came.lower() == sent.lower()
+
+
+@rule("HS09", level="warning")
+def subprotocol_dropped(sight: Sight, probe: Probe) -> str | None:
+    """The hop does not pass the subprotocol on.
+
+    Why:
+        Twilio offers none, so its calls work. Another client that offers one must fail the
+        connection where the server cannot see it and selects none or another (RFC 6455
+        section 4.1).
+    Evidence:
+        An upgrade that offered a subprotocol arrived at the sidecar without it.
+    Fix nginx:
+        Remove `proxy_set_header Sec-WebSocket-Protocol ...;`.
+    Fix haproxy:
+        Remove `http-request del-header Sec-WebSocket-Protocol`.
+    Fix:
+        Pass every Sec-WebSocket field on as it came.
+    """
+    offer = probe.offer
+    if offer is None or offer.arrival is None or not is_in_front(sight):
+        return None
+    sent, came = offer.sent(PROTOCOL), offer.arrival.value(PROTOCOL)
+    behind = sight.behind.offer.arrival if sight.behind and sight.behind.offer else None
+    if sent is None or came == sent or (behind is not None and behind.value(PROTOCOL) == came):
+        return None
+    return (
+        f"{probe.hop.name} does not pass the subprotocol on: {sent} was offered and "
+        f"{came or 'none'} arrived"
+    )
+
+
+@rule("HS19", level="warning")
+def extension_added(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | None:
+    """The hop offers an extension that its client did not.
+
+    Why:
+        An extension is negotiated end to end. A hop that offers compression by itself must
+        decode what comes back; where it does not, the client sees reserved bits and closes
+        with 1002.
+    Evidence:
+        An upgrade without Sec-WebSocket-Extensions arrived at the sidecar with one.
+    Fix nginx:
+        Remove `proxy_set_header Sec-WebSocket-Extensions ...;`.
+    Fix:
+        Pass Sec-WebSocket-Extensions on as it came.
+    """
+    behind = arrived_behind(sight)
+    came = arrival.value(EXTENSIONS)
+    if not is_in_front(sight) or came is None or upgrade.sent(EXTENSIONS) is not None:
+        return None
+    if behind is not None and behind.value(EXTENSIONS) is not None:
+        return None
+    return f"{sight.probe.hop.name} offers an extension that was not asked for: {came}"
