@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 HERE = Path(__file__).parent
-SUFFIXES = {".conf", ".cfg", ".Caddyfile", ".yaml"}
+SUFFIXES = {".conf", ".cfg", ".Caddyfile", ".yaml", ".toml"}
 Set = Literal["faults", "healthy", "unseen"]
 _SECTION = re.compile(r"^# ==> (\S+)\n", re.MULTILINE)
 _PLACE = re.compile(r"@([a-z][a-z_0-9]*)@")
@@ -63,6 +63,7 @@ class Case:
     answer_s: float = 1.2
     held: int = 0  # streams that are open while the case runs
     asked: int = 0  # requests that were made before
+    settle_s: float = 0.0  # until a health check has found its verdict
     sidecar: tuple[str, ...] = ()  # further options of `hopscope proxy`
     reload_when_idle: bool = False
     unseen_because: str = ""

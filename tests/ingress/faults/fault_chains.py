@@ -14,6 +14,7 @@ from doctor.evidence import Hop
 from ingress.faults.fault_callers import Call, hold, raw_upgrade
 from ingress.faults.fault_cases import Case, places_of, render
 from ingress.faults.fault_certificates import make_certificates
+from ingress.faults.fault_edge_programs import EDGE_PROGRAMS
 from ingress.faults.fault_gateways import BEHAVIOURS, Listener
 from ingress.faults.fault_programs import PROGRAMS
 from programs import HopscopeProcess, free_port, require
@@ -21,6 +22,7 @@ from programs import HopscopeProcess, free_port, require
 START_S = 10.0
 END_S = 0.5
 REFUSED = "refused"
+FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,15 @@ class Seen:
     backend: str
 
     def lacks(self, wanted: tuple[str, ...]) -> list[str]:
-        """What is not as a case's `backend` says."""
+        """What is not as a case's `backend` says, whatever the case of letters."""
         if wanted == ("nothing",):
             return [f"nothing, and it saw {self.backend!r}"] if self.backend else []
         names = {line.partition(":")[0].lower() for line in self.backend.split("\r\n")[1:]}
+        head = self.backend.lower()
         missing = []
         for want in wanted:
             absent = want.removeprefix("no ")
-            is_so = absent.lower() not in names if absent != want else want in self.backend
+            is_so = absent.lower() not in names if absent != want else want.lower() in head
             if not is_so or not self.backend:
                 missing.append(f"{want}, and it saw {self.backend!r}")
         return missing
@@ -86,6 +89,8 @@ class Laboratory:
         """HOST:PORT of a gateway by its name, started when it is first asked for."""
         if peer == REFUSED:
             return f"127.0.0.1:{self._refused.getsockname()[1]}"
+        if peer == FULL:
+            return f"127.0.0.1:{self._full().getsockname()[1]}"
         if peer not in self._peers:
             behaviour = BEHAVIOURS[peer if peer != "gateway" else "proper"]
             self._peers[peer] = Listener(behaviour, self.heads, self.certs)
@@ -108,6 +113,7 @@ class Laboratory:
                 hops.append(hop)
                 behind = hop.url.partition("://")[2]
             call = self._call(case, behind)
+            time.sleep(case.settle_s)
             for _ in range(case.held):
                 stack.enter_context(hold(call))
             for _ in range(case.asked):
@@ -122,6 +128,15 @@ class Laboratory:
         self.heads.clear()
         client = raw_upgrade(chain.outermost)
         return Seen(client, self.heads[0].decode("latin-1") if self.heads else "")
+
+    def _full(self) -> socket.socket:
+        """A listener that accepts nobody, and whose queue is full: who dials now waits (U04)."""
+        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = self._stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        return listener
 
     def _gateway(self, case: Case) -> str:
         if case.gateway == REFUSED:
@@ -145,7 +160,7 @@ class Laboratory:
         return Call(port, case.path, case.host, ca, case.server_name, case.answer_s, case.idle_s)
 
     def _start(self, case: Case, name: str, behind: str, folder: Path, stack: ExitStack) -> Hop:
-        program = PROGRAMS[name]
+        program = (PROGRAMS | EDGE_PROGRAMS)[name]
         port = free_port()
         places = {
             "listen": f"127.0.0.1:{port}",
@@ -175,13 +190,17 @@ class Laboratory:
             start_new_session=True,
         )
         stack.callback(_end, process)
-        _wait(port, process, folder, program.ready)
+        _wait(port, process, folder, program.ready, started.ping)
         scheme = "https" if case.secure and name == case.chain[-1] else "http"
         return Hop(name, program.kind, f"{scheme}://127.0.0.1:{port}", started.config)
 
 
 def _wait(
-    port: int, process: "subprocess.Popen[bytes]", folder: Path, ready: tuple[str, str]
+    port: int,
+    process: "subprocess.Popen[bytes]",
+    folder: Path,
+    ready: tuple[str, str],
+    ping: int | None,
 ) -> None:
     """Until it serves. Raises RuntimeError with what it said where it does not."""
     deadline = time.monotonic() + START_S
@@ -189,10 +208,17 @@ def _wait(
     while process.poll() is None and time.monotonic() < deadline:
         if not file or ((folder / file).exists() and text in (folder / file).read_text()):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
+                if ping is None or _answers(ping):
+                    return
         time.sleep(0.005)
     said = "".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
     raise RuntimeError(f"{process.args!r} does not serve: {said}")
+
+
+def _answers(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 1) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return sock.recv(64).startswith(b"HTTP/1.0 200")
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -163,6 +163,41 @@ def closes_unsigned(peer: Peer) -> None:
     peer.wait_for_end()
 
 
+# -- gateways without a fault that mind what others do not ----------------------------------------
+
+
+def exact_path(peer: Peer) -> None:
+    """It serves /voice/stream/a%2Fb, byte by byte."""
+    _serve_if(peer, lambda head: head.target == "/voice/stream/a%2Fb", "404 Not Found")
+
+
+def wants_token(peer: Peer) -> None:
+    """It serves who brings ?token=abc."""
+    _serve_if(peer, lambda head: head.target.endswith("?token=abc"), "403 Forbidden")
+
+
+def wants_version(peer: Peer) -> None:
+    """It serves Sec-WebSocket-Version: 13, as RFC 6455 section 4.2.1 has it."""
+    _serve_if(peer, lambda head: head.value("Sec-WebSocket-Version") == "13", "400 Bad Request")
+
+
+def knows_its_name(peer: Peer) -> None:
+    """It serves voice.example.com and nobody else (RFC 9110 section 7.4)."""
+    known = "voice.example.com"
+    _serve_if(peer, lambda head: head.value("Host") == known, "421 Misdirected Request")
+
+
+def _serve_if(peer: Peer, is_wanted: Callable[[RequestHead], bool], otherwise: str) -> None:
+    head = peer.read_head()
+    if not is_upgrade(head):
+        peer.answer("426 Upgrade Required", b"", "Upgrade: websocket")
+    elif not is_wanted(head):
+        peer.answer(otherwise)
+    else:
+        peer.switch(*good_lines(head))
+        peer.echo_frames()
+
+
 # -- gateways that answer something else -----------------------------------------------------------
 
 

@@ -14,10 +14,14 @@ from doctor.evidence import HopKind
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A program's command line and its main configuration file."""
+    """A program's command line and its main configuration file, if it has one.
+
+    `ping` is a port on which it answers 200 once it serves, for one that listens earlier.
+    """
 
     command: list[str]
-    config: Path
+    config: Path | None
+    ping: int | None = None
 
 
 Write = Callable[[str, Path, str, str], Started]  # program's path, folder, configuration, listen
@@ -68,7 +72,7 @@ def write_haproxy(path: str, folder: Path, text: str, listen: str) -> Started:
     """The case is the whole file."""
     config = folder / "haproxy.cfg"
     config.write_text(text)
-    return Started([path, "-q", "-db", "-f", str(config)], config)
+    return Started([path, "-db", "-f", str(config)], config)
 
 
 APACHE_MODULES = """
