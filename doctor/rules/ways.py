@@ -130,6 +130,16 @@ def _is_of_gateway(exchange: Exchange) -> bool:
     return stamp is not None and stamp.received_status is not None
 
 
+def is_taken_by_gateway(exchange: Exchange) -> bool:
+    """Whether an upgrade reached the gateway, which took it or refused who is not Twilio."""
+    answer, arrival = exchange.answer, exchange.arrival
+    if answer is None or answer.status not in (101, 401, 403):
+        return False
+    if arrival is not None:
+        return not arrival.was_echoed and arrival.status == answer.status
+    return answer.status == 101 or _is_of_gateway(exchange)
+
+
 def fields_differ(exchange: Exchange, arrival: Arrival, name: str) -> bool:
     """Whether a field's value changed on the way."""
     return exchange.sent(name) != arrival.value(name)

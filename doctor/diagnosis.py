@@ -1,0 +1,395 @@
+"""From evidence to a verdict: which hop, which phase, which rule, in one sentence. Pure.
+
+    good        gateway -- sidecar -- nginx          a hop is guilty that is bad in front and
+    bad                                  tunnel      good behind: the tunnel
+
+A hop that could not be probed is a hole; what lies around it is named in its place (`between`).
+What only repeats a break further inside is a consequence and folded under it. Warnings never
+break a verdict. Where the evidence contradicts itself, or nothing behind was seen, the verdict
+is "cannot tell", and the sentence says what would settle it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from doctor.evidence import Linted, PhaseName, Probe, Sight
+from doctor.rules import RULES, Finding, Skipped, judge
+from doctor.rules.makers import may_be_of
+from doctor.rules.sentences import explain_break
+from doctor.rules.ways import is_proven_through, is_taken_by_gateway, upgrade_answer
+
+Verdict = Literal["healthy", "broken", "cannot_tell"]
+EXIT_CODES: dict[Verdict, int] = {"healthy": 0, "broken": 1, "cannot_tell": 2}
+State = Literal["good", "bad", "hole"]
+
+# Rules that only describe what happened. Any other error at the same hop explains it.
+GENERAL = frozenset({"HS05", "HS20", "PO06"})
+# A rule that explains what others of the same hop say, too.
+EXPLAINS = {
+    "TW06": frozenset({"AN04", "AN05", "AN06", "AN07"}),
+    "HS16": frozenset({"AN11", "FR05", "FR06"}),
+    "HS11": frozenset({"HS06"}),
+}
+# What may be only the echo of a break further inside, seen through this hop.
+_FAMILIES_THAT_FOLLOW = ("UP", "AN", "FR", "CL")
+_RULES_THAT_FOLLOW = frozenset({"HS05", "HS07", "HS16", "HS17", "HS20", "RO03"})
+# The phase of a finding at a hop whose phases all went well, by its family.
+_PHASES: dict[str, PhaseName] = {
+    "NE": "connect",
+    "HS": "request",
+    "RO": "request",
+    "UP": "request",
+    "PO": "request",
+    "AN": "response",
+    "FR": "echo",
+    "CL": "close",
+    "TW": "request",
+}
+# The order in which the findings of one hop are told: causes before what they lead to.
+_ORDER = ("NE", "HS", "RO", "UP", "PO", "AN", "FR", "CL", "TW")
+_REACHING = ("resolve", "connect", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """`rule` is the first finding at the break, None where no rule knows the cause.
+
+    `findings` are of the guilty hop and of hops that have a fault of their own, warnings behind
+    errors; `consequences` only repeat the break. `between` is (behind, front) where a hole hides
+    the guilty hop.
+    """
+
+    verdict: Verdict
+    sentence: str
+    hop: str | None = None
+    between: tuple[str, str] | None = None
+    phase: PhaseName | None = None
+    rule: str | None = None
+    findings: tuple[Finding, ...] = ()
+    consequences: tuple[Finding, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
+
+
+def sights_of(
+    probes: Sequence[Probe],
+    *,
+    linted: dict[str, tuple[Linted, ...]] | None = None,
+    stream_path: str = "/voice/stream",
+    webhook_path: str = "/voice/webhook",
+    extra: dict[str, Any] | None = None,
+) -> tuple[Sight, ...]:
+    """Each probe with the hop behind it, inside first. `linted` is by the name of a hop."""
+    kinds = [probe.hop.kind for probe in probes]
+    first = kinds.index("sidecar") if "sidecar" in kinds else None
+    return tuple(
+        Sight(
+            probe,
+            probes[index - 1] if index else None,
+            (linted or {}).get(probe.hop.name, ()),
+            stream_path,
+            webhook_path,
+            _has_sidecar(index, first, probe),
+            extra or {},
+        )
+        for index, probe in enumerate(probes)
+    )
+
+
+def _has_sidecar(index: int, first: int | None, probe: Probe) -> bool:
+    return probe.hop.kind != "gateway" and (first is None or index >= first)
+
+
+@dataclass(slots=True)
+class _Place:
+    """One hop with what is said of it. `errors` are told in order, the general ones folded."""
+
+    sight: Sight
+    state: State
+    errors: list[Finding]
+    warnings: list[Finding]
+    folded: list[Finding] = field(default_factory=list)
+
+    @property
+    def probe(self) -> Probe:
+        return self.sight.probe
+
+    @property
+    def name(self) -> str:
+        return self.probe.hop.name
+
+    @property
+    def phase(self) -> PhaseName | None:
+        broken = self.probe.broken
+        if broken is not None:
+            return broken.name
+        return _PHASES[self.errors[0].rule[:2]] if self.errors else None
+
+
+def diagnose(sights: Sequence[Sight]) -> Diagnosis:
+    """The verdict about a chain, inside first. Never raises for what a hop did."""
+    skipped: list[Skipped] = []
+    places = [_look(sight, skipped) for sight in sights]
+    _excuse(places)
+    found = _locate(places)
+    return replace(found, skipped=tuple(skipped))
+
+
+def _look(sight: Sight, skipped: list[Skipped]) -> _Place:
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+    for said in judge(sight):
+        if isinstance(said, Skipped):
+            skipped.append(said)
+        else:
+            (errors if said.level == "error" else warnings).append(said)
+    errors.sort(key=lambda finding: (_ORDER.index(finding.rule[:2]), finding.rule))
+    kept, folded = _fold(errors)
+    bad = sight.probe.broken is not None or bool(kept)
+    state: State = "bad" if bad else "good" if sight.probe.phases else "hole"
+    return _Place(sight, state, kept, warnings, folded)
+
+
+def _fold(errors: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """What explains a hop's break, and what only describes it."""
+    fired = {finding.rule for finding in errors}
+    explained = {rule for cause in fired for rule in EXPLAINS.get(cause, ())}
+    if fired - GENERAL - explained:
+        explained |= GENERAL
+    kept = [finding for finding in errors if finding.rule not in explained]
+    return kept, [finding for finding in errors if finding.rule in explained]
+
+
+def _excuse(places: list[_Place]) -> None:
+    """A hop that only the doctor could not reach is a hole: something in front of it came through.
+
+    Its faults of reaching it are no caller's: they become warnings.
+    """
+    for index, place in enumerate(places):
+        broken = place.probe.broken
+        if broken is None or broken.name not in _REACHING:
+            continue
+        fronts = [other.probe for other in places[index + 1 :]]
+        if not any(is_proven_through(front, place.probe) for front in fronts):
+            continue
+        reaching = [finding for finding in place.errors if finding.rule.startswith("NE")]
+        place.warnings += [replace(finding, level="warning") for finding in reaching]
+        place.errors = [finding for finding in place.errors if finding not in reaching]
+        later = place.probe.phases[place.probe.phases.index(broken) + 1 :]
+        if place.errors or any(phase.fault for phase in later):
+            continue  # it was asked in spite of its certificate, and has more to be told
+        place.state = "good" if later else "hole"
+
+
+def _locate(places: list[_Place]) -> Diagnosis:
+    bad = [index for index, place in enumerate(places) if place.state == "bad"]
+    if not bad:
+        return _healthy(places)
+    index = bad[0]
+    place = places[index]
+    if contradiction := _contradiction(places, index):
+        return _told(places, index, "cannot_tell", contradiction, hop=None)
+    behind = next((i for i in range(index - 1, -1, -1) if places[i].state != "hole"), None)
+    if behind is not None:
+        if behind == index - 1 or _is_certain(place):
+            return _told(places, index, "broken", _sentence(places, index), hop=place.name)
+        return _in_a_hole(places, index, behind)
+    return _innermost(places, index)
+
+
+def _healthy(places: list[_Place]) -> Diagnosis:
+    warnings = tuple(_all(place.warnings for place in places))
+    unseen = [
+        place.name
+        for index, place in enumerate(places)
+        if place.state == "hole"
+        and not any(is_proven_through(other.probe, place.probe) for other in places[index + 1 :])
+    ]
+    gateways = [place for place in places if place.probe.hop.kind == "gateway"]
+    if not _is_answered(places):
+        unseen += [place.name for place in gateways if place.state == "hole"]
+    if not places or unseen:
+        names = ", ".join(dict.fromkeys(unseen))
+        said = f"{names} could not be probed" if names else "there is no hop to probe"
+        rest = ", and nothing else is wrong" if places and len(unseen) < len(places) else ""
+        sentence = f"Cannot tell: {said}{rest}."
+        return Diagnosis("cannot_tell", sentence, findings=warnings)
+    count = "one hop is" if len(places) == 1 else f"all {len(places)} hops are"
+    names = ", ".join(place.name for place in places)
+    noted = f"; {len(warnings)} to look at" if warnings else ""
+    alone = "" if gateways or _is_answered(places) else "; the gateway itself was not asked"
+    return Diagnosis(
+        "healthy", f"Healthy: {count} good ({names}){alone}{noted}.", findings=warnings
+    )
+
+
+def _is_answered(places: list[_Place]) -> bool:
+    """Whether the gateway took an upgrade that was sent to a hop in front of it."""
+    fronts = [place.probe for place in places if place.probe.hop.kind != "gateway"]
+    return any(
+        probe.is_good and is_taken_by_gateway(exchange)
+        for probe in fronts
+        for exchange in (probe.through, probe.upgrade)
+        if exchange is not None
+    )
+
+
+def _contradiction(places: list[_Place], index: int) -> str | None:
+    """Why the innermost bad hop cannot be what breaks calls, if so."""
+    place = places[index]
+    answer = upgrade_answer(place.probe)
+    stamp = answer.stamp if answer is not None else None
+    sidecars = [other for other in places[:index] if other.probe.hop.kind == "sidecar"]
+    if stamp is not None and stamp.error and any(other.state == "good" for other in sidecars):
+        return (
+            f"Cannot tell: through {place.name} the sidecar said {stamp.error} "
+            f"({stamp.details}), and asked directly it does not: something comes and goes, or "
+            f"{place.name} goes through another sidecar. Run the doctor again."
+        )
+    through = place.probe.through
+    if place.probe.hop.kind == "gateway" or (through is not None and through.fault):
+        return None  # the echo that the hops in front got does not pass the gateway
+    if place.errors and _is_independent(place.errors[0]):
+        return None
+    front = next((other for other in places[index + 1 :] if _is_passed(other, place)), None)
+    if front is None:
+        return None
+    broken = place.probe.broken
+    what = f" ({broken.detail})" if broken is not None and broken.detail else ""
+    return (
+        f"Cannot tell: {place.name} failed{what}, and {front.name} in front of it, which goes "
+        f"through it, is good: something comes and goes, or {front.name} goes another way. "
+        "Run the doctor again, or correct hops.toml."
+    )
+
+
+def _is_passed(front: _Place, place: _Place) -> bool:
+    """Whether a good hop's upgrade demonstrably passed the sidecar that `place` leads to."""
+    if front.state != "good" or front.probe.upgrade is None or not place.sight.has_sidecar:
+        return False
+    return bool(front.probe.upgrade.arrivals) and bool(front.probe.echoes)
+
+
+def _is_certain(place: _Place) -> bool:
+    """Whether the break is this hop's whatever is behind it: between it and the doctor alone."""
+    broken = place.probe.broken
+    if broken is not None and broken.name in _REACHING:
+        return True
+    answer = upgrade_answer(place.probe)
+    return answer is not None and may_be_of(answer, place.probe.hop.kind)
+
+
+def _in_a_hole(places: list[_Place], index: int, behind: int) -> Diagnosis:
+    """The break lies between a good hop and a bad one that are no neighbours."""
+    place, answer = places[index], upgrade_answer(places[index].probe)
+    if answer is not None:
+        makers = [
+            other for other in places[behind + 1 : index] if may_be_of(answer, other.probe.hop.kind)
+        ]
+        if len(makers) == 1:
+            name = makers[0].name
+            sentence = (
+                f"{name} is to blame, though it could not be probed: the {answer.status} that "
+                f"came through {place.name} is in its words."
+            )
+            return _told(places, index, "broken", sentence, hop=name)
+    hidden = ", ".join(other.name for other in places[behind + 1 : index])
+    sentence = (
+        f"The break is between {places[behind].name}, which is good, and {place.name}, which is "
+        f"not; {hidden} in between could not be probed. {_sentence(places, index)}"
+    )
+    between = (places[behind].name, place.name)
+    return _told(places, index, "broken", sentence, hop=None, between=between)
+
+
+def _innermost(places: list[_Place], index: int) -> Diagnosis:
+    """The innermost hop that was probed is bad: it is the end of the chain, or we cannot see."""
+    place = places[index]
+    kind = place.probe.hop.kind
+    if (kind == "gateway" and index == 0) or _is_certain(place):
+        return _told(places, index, "broken", _sentence(places, index), hop=place.name)
+    answer = upgrade_answer(place.probe)
+    exchange = place.probe.through or place.probe.upgrade
+    told = exchange.answer if exchange is not None else answer
+    stamp = told.stamp if told is not None else None
+    if stamp is not None and stamp.received_status is not None and not _is_own(place):
+        sentence = (
+            f"The gateway behind {place.name}, which was not probed itself, answered "
+            f"{stamp.received_status}: the sidecar's stamp says so. {_sentence(places, index)}"
+        )
+        return _told(places, index, "broken", sentence, hop=None)
+    if kind == "sidecar" or (stamp is not None and stamp.error) or _is_own(place):
+        return _told(places, index, "broken", _sentence(places, index), hop=place.name)
+    settle = "nothing behind it was probed: give --hops, or --admin of the sidecar"
+    if index:
+        settle = f"nothing behind it could be probed ({', '.join(p.name for p in places[:index])})"
+    sentence = f"Cannot tell whose fault it is: {_sentence(places, index)} {settle.capitalize()}."
+    return _told(places, index, "cannot_tell", sentence, hop=None)
+
+
+def _is_own(place: _Place) -> bool:
+    """Whether a finding shows what this hop itself did, with evidence from both of its sides."""
+    return bool(place.errors) and _is_independent(place.errors[0])
+
+
+def _is_independent(finding: Finding) -> bool:
+    """Whether a finding has evidence of its own, whatever happened further inside."""
+    family = finding.rule[:2]
+    return family not in _FAMILIES_THAT_FOLLOW and finding.rule not in _RULES_THAT_FOLLOW
+
+
+def _told(
+    places: list[_Place],
+    index: int,
+    verdict: Verdict,
+    sentence: str,
+    *,
+    hop: str | None,
+    between: tuple[str, str] | None = None,
+) -> Diagnosis:
+    """The verdict with its findings: the break's first, then other faults, then warnings."""
+    place = places[index]
+    kept, folded = list(place.errors), list(place.folded)
+    for other in places[index + 1 :]:
+        for finding in other.errors:
+            (kept if _is_independent(finding) else folded).append(finding)
+        folded += other.folded
+    warnings = _all(other.warnings for other in places)
+    rule = place.errors[0].rule if place.errors else None
+    return Diagnosis(
+        verdict,
+        sentence,
+        hop,
+        between,
+        place.phase,
+        rule,
+        (*kept, *warnings),
+        tuple(folded),
+    )
+
+
+def _sentence(places: list[_Place], index: int) -> str:
+    place = places[index]
+    if place.errors:
+        saw = place.errors[0].saw
+        return f"{saw[:1].upper()}{saw[1:]}." if _starts_plain(place, saw) else f"{saw}."
+    behind = places[index - 1].name if index and places[index - 1].state == "good" else None
+    return explain_break(place.probe, behind)
+
+
+def _starts_plain(place: _Place, saw: str) -> bool:
+    """A hop's name keeps its spelling at the start of a sentence."""
+    return not saw.startswith(place.name)
+
+
+def _all(groups: Iterable[list[Finding]]) -> list[Finding]:
+    return [finding for group in groups for finding in group]
+
+
+def known_phases() -> set[str]:
+    """The families that have a phase and a place in the order: a test compares them with RULES."""
+    return {rule[:2] for rule in RULES} & set(_PHASES) & set(_ORDER)
