@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from doctor.command import call
+from doctor.diagnosis_command import doctor, explain, lint, rules
 from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings
@@ -172,8 +173,8 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-app.command()(call)
-app.command()(dial)
+for verb in (call, dial, doctor, lint, rules, explain):
+    app.command()(verb)
 
 
 @app.command()

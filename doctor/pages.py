@@ -1,0 +1,65 @@
+"""The pages of all rules, of the doctor and of the linters, for `hopscope rules` and `explain`."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from doctor import diagnosis  # noqa: F401 - importing it registers every rule
+from doctor.linting import engine
+from doctor.linting.findings import LintRule
+from doctor.rules import RULES, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One rule as it is printed. `text` is the whole page."""
+
+    id: str
+    slug: str
+    level: str
+    defect: str
+    text: str
+
+
+def pages() -> tuple[Page, ...]:
+    """All, by id."""
+    found = [_of_rule(rule) for rule in RULES.values()]
+    found += [_of_lint(rule) for rule in engine.all_rules()]
+    return tuple(sorted(found, key=lambda page: page.id))
+
+
+def find_page(name: str) -> tuple[Page | None, str]:
+    """The page of an id or a slug, in any case; else the nearest name there is, or ""."""
+    known = pages()
+    wanted = name.lower()
+    for page in known:
+        if wanted in (page.id.lower(), page.slug):
+            return page, ""
+    names = [name for page in known for name in (page.id.lower(), page.slug)]
+    near = get_close_matches(wanted, names, 1)
+    return None, near[0] if near else ""
+
+
+def _of_rule(rule: Rule) -> Page:
+    sections = [("Why", rule.page.why), ("Evidence", rule.page.evidence)]
+    sections += [(f"Fix {kind}", fix) for kind, fix in rule.page.fixes.items()]
+    sections.append(("Fix", rule.page.fix))
+    return Page(
+        rule.id,
+        rule.slug,
+        rule.level,
+        rule.page.defect,
+        _text(rule.id, rule.slug, rule.level, rule.page.defect, sections),
+    )
+
+
+def _of_lint(rule: LintRule) -> Page:
+    sections = [("Why", rule.why), ("Fix", rule.fix)]
+    text = _text(rule.id, rule.slug, rule.level, rule.defect, sections)
+    return Page(rule.id, rule.slug, rule.level, rule.defect, text)
+
+
+def _text(rule_id: str, slug: str, level: str, defect: str, sections: list[tuple[str, str]]) -> str:
+    lines = [f"{rule_id} {slug} ({level})", "", defect]
+    for title, body in sections:
+        lines += ["", f"{title}:", *(f"    {line}".rstrip() for line in body.splitlines())]
+    return "\n".join(lines) + "\n"
