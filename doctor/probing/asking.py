@@ -71,11 +71,11 @@ async def ask(
         fault, detail = lost.fault, lost.detail
     except _Unreadable as strange:
         fault, detail, first = strange.fault, strange.detail, strange.first
-    if answer is not None and not fault and what == "upgrade":
+    if answer is not None and what == "upgrade":
         fault, detail = judge_switch(answer)
-        if fault and switched is not None and fault != "bad_101":
-            switched.abort()
-            switched = None
+    if switched is not None and (fault or what != "upgrade"):
+        switched.abort()
+        switched = None
     exchange = Exchange(
         what,
         method,

@@ -178,9 +178,7 @@ class HopProbe:
         if asked.switched is None:
             return
         stream = ProbeStream(asked.switched)
-        if fault:
-            stream.abort()
-        elif exchange.arrival is not None and exchange.arrival.was_echoed:
+        if exchange.arrival is not None and exchange.arrival.was_echoed:
             self._stream = stream
         else:
             began = perf_counter()

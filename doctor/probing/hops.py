@@ -60,7 +60,7 @@ def checked_url(url: object, where: str) -> str:
     if "://" not in url:
         raise HopsError(f"{where} = {url!r}: has no scheme; did you mean https://{url}?")
     if (scheme := url.partition("://")[0].lower()) in ("ws", "wss"):
-        meant = url.replace(scheme, {"ws": "http", "wss": "https"}[scheme], 1)
+        meant = {"ws": "http", "wss": "https"}[scheme] + url[len(scheme) :]
         raise HopsError(f"{where} = {url!r}: hops are dialled by http; write {meant}")
     try:
         target = parse_url(url)

@@ -10,16 +10,15 @@ from collections.abc import Iterable
 from doctor.evidence import Stamp
 
 NAME = "hopscope"
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_MEMBERS = re.compile(rf"(?:{_STRING}|[^,\"]|\")+?(?=,|$)")
-_PARTS = re.compile(rf"(?:{_STRING}|[^;\"]|\")+?(?=;|$)")
+# A quote that is never closed opens a string all the same, up to the end of the value.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[^",;]+|[,;]')
 _DIGITS = re.compile(r"[1-9]\d\d")
 
 
 def parse_stamp(values: Iterable[str]) -> Stamp | None:
     """The sidecar's member among the lines of Proxy-Status, or None."""
-    for member in _members(", ".join(values)):
-        name, *parameters = [part.strip() for part in _PARTS.findall(member)]
+    for member in _split(", ".join(values), ","):
+        name, *parameters = [part.strip() for part in _split(member, ";")]
         if _bare(name) != NAME:
             continue
         told = {}
@@ -32,8 +31,15 @@ def parse_stamp(values: Iterable[str]) -> Stamp | None:
     return None
 
 
-def _members(value: str) -> list[str]:
-    return [member.strip() for member in _MEMBERS.findall(value)]
+def _split(value: str, separator: str) -> list[str]:
+    """The parts between separators that stand outside of strings."""
+    parts: list[list[str]] = [[]]
+    for piece in _PIECE.findall(value):
+        if piece == separator:
+            parts.append([])
+        else:
+            parts[-1].append(piece)
+    return ["".join(part) for part in parts]
 
 
 def _bare(item: str) -> str:
