@@ -10,8 +10,8 @@ _PLAIN_PORTS = frozenset((80, 3334, 8080, 8081))
 _TLS_PORTS = frozenset((443, 8443))
 _USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-_UNITS |= {"h": 3600.0, "d": 86400.0}
-_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
+_UNITS |= {"h": 3600.0}
+_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 # Twilio ends a call after four hours at the latest, and a stream lives as long as its call.
 LONGEST_CALL_S = 4 * 3600
 

@@ -1,11 +1,10 @@
 """What a configuration makes of the paths that must work, judged alike for every ingress."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from doctor.linting.findings import Becomes, LintRule, Paths
-from doctor.linting.ledger import Ledger
+from doctor.linting.findings import Becomes, LintFinding, Paths
 
 Role = Literal["webhook", "stream", "status"]
 # As Twilio sends them. The stream has neither Origin nor Sec-WebSocket-Protocol.
@@ -49,6 +48,7 @@ class Way:
     upstream: str = ""
     target: str = ""  # the path there; "" where it cannot be told
     answer: str = ""  # "404"
+    is_named: bool = False  # what takes it does so by its path, not with the whole host
 
     @property
     def is_served(self) -> bool:
@@ -83,129 +83,51 @@ class Ways:
     def __iter__(self) -> Iterator[Way]:
         yield from (self.webhook, self.stream, self.status)
 
+    @property
+    def at(self) -> str:
+        """For the end of a sentence."""
+        return f" (host {self.host})" if self.host else ""
 
-def judge_ways(ledger: Ledger, family: str, hosts: Sequence[Ways]) -> tuple[Becomes, ...]:
-    """The findings that every family has (01 to 06), and what the paths become.
 
-    A file often serves other hosts, too, so a host is judged only where it takes the webhook.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found on the hosts of a file, and what the paths become on the one that is ours."""
+
+    findings: tuple[LintFinding, ...] = ()
+    paths: tuple[Becomes, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def judge_hosts(hosts: Sequence[Ways], check: Callable[[Ways], Iterable[LintFinding]]) -> Verdict:
+    """Judge the host that is ours.
+
+    A file often serves other hosts, too. Ours is one whose rules name our paths. Where none does
+    and several would take them, what fires for one of them may be right for it: only what fires
+    for all of them counts. Where none takes the webhook, what a host answers itself is looked at.
     """
-    if not hosts:
-        return ()
     serving = [ways for ways in hosts if ways.webhook.is_served]
-    if not serving:
-        chosen = next((ways for ways in hosts if ways.stream.is_served), hosts[0])
-        at = f" (host {chosen.host})" if chosen.host else ""
-        ledger.note(f"{family}02", chosen.webhook.line, f"{chosen.webhook.told()}{at}")
-        if chosen.stream.is_rewritten:
-            _judge_rewriting(ledger, family, chosen, at)
-        return tuple(way.becomes() for way in chosen)
-    for ways in serving:
-        at = f" (host {ways.host})" if ways.host else ""
-        _judge_stream(ledger, family, ways, at)
-        _judge_rewriting(ledger, family, ways, at)
-        if not ways.status.is_served:
-            saw = f"{ways.webhook.told()}, and {ways.status.told()}{at}"
-            ledger.note(f"{family}06", ways.status.line or ways.webhook.line, saw)
-    # Of several, the host whose rules tell our paths apart is the one that was meant.
-    chosen = max(serving, key=lambda ways: len({way.line for way in ways}))
-    return tuple(way.becomes() for way in chosen)
-
-
-def _judge_stream(ledger: Ledger, family: str, ways: Ways, at: str) -> None:
-    saw = f"{ways.webhook.told()}, and {ways.stream.told()}{at}"
-    line = ways.stream.line or ways.webhook.line
-    if not ways.stream.is_served:
-        ledger.note(f"{family}01", line, saw)
-    elif ways.stream.upstream != ways.webhook.upstream:
-        ledger.note(f"{family}05", line, saw)
-
-
-def _judge_rewriting(ledger: Ledger, family: str, ways: Ways, at: str) -> None:
-    """One prefix less (or more) on both paths is an arrangement; on one of them it is a slip."""
-    webhook, stream = ways.webhook, ways.stream
-    changed = [way for way in ways if way.is_rewritten]
-    if not changed:
-        return
-    saw = "; ".join(way.told() for way in changed) + at
-    change = _change(stream)
-    is_slip = (
-        change is None
-        or change[1] in [way.path for way in ways]  # a whole path of ours before the other
-        or (webhook.is_served and webhook.target and _change(webhook) != change)
+    naming = [ways for ways in serving if any(way.is_named for way in ways if way.is_served)]
+    ours = naming or serving
+    if not ours:
+        streaming = [ways for ways in hosts if ways.stream.is_served]
+        ours = (streaming or list(hosts))[:1]
+    found = [tuple(check(ways)) for ways in ours]
+    remarks = []
+    if len(ours) > 1 and not naming:
+        common = set.intersection(*({each.rule for each in each_of} for each_of in found))
+        found = [tuple(each for each in each_of if each.rule in common) for each_of in found]
+        names = ", ".join(ways.host or "any other" for ways in ours[:5])
+        remarks.append(f"Several hosts take the paths ({names}); name the one that Twilio asks.")
+    return Verdict(
+        _once(each for each_of in found for each in each_of),
+        tuple(way.becomes() for way in ours[0]) if ours else (),
+        tuple(remarks),
     )
-    if stream.is_rewritten and is_slip:
-        ledger.note(f"{family}03", stream.line, saw)
-    else:
-        ledger.note(f"{family}04", changed[0].line, saw)
 
 
-def _change(way: Way) -> tuple[str, str] | None:
-    """What was taken from the front of a path and what was put there; None for anything else."""
-    if not way.target or way.target == "/" != way.path:
-        return None
-    if way.path.endswith(way.target):
-        return way.path.removesuffix(way.target), ""
-    if way.target.endswith(way.path):
-        return "", way.target.removesuffix(way.path)
-    return None
-
-
-def way_pages(family: str, program: str, serve: str, keep: str) -> tuple[LintRule, ...]:
-    """The pages of 01 to 06. `serve` is how a path gets its place, `keep` how it stays itself."""
-    return (
-        LintRule(
-            f"{family}01",
-            "stream-unserved",
-            "error",
-            f"{program} passes the webhook on, and answers the stream by itself.",
-            "Twilio posts the webhook first and opens the stream after it, on another path. That "
-            "request never reaches the gateway, and Twilio reports 31920 whatever the answer was. "
-            "Calls that only speak (notify) work, conversations die.",
-            serve,
-        ),
-        LintRule(
-            f"{family}02",
-            "webhook-unserved",
-            "error",
-            f"{program} passes the webhook to no gateway.",
-            "Without TwiML there is no call: Twilio reports 11200 and never opens a stream.",
-            serve,
-        ),
-        LintRule(
-            f"{family}03",
-            "stream-rewritten",
-            "error",
-            "The stream arrives under another path than Twilio asked for.",
-            "The gateway compares paths exactly. The webhook arrives as it should, or was changed "
-            "in another way, so the gateway cannot be meant to know the stream by its new name.",
-            keep,
-        ),
-        LintRule(
-            f"{family}04",
-            "paths-rewritten",
-            "warning",
-            "Paths arrive changed, and Twilio signs what it asked for.",
-            "X-Twilio-Signature is made over the public URL. A gateway that rebuilds it from the "
-            "path that arrived computes another one and answers 401 or 403; and what it writes "
-            "into TwiML must hold the prefix that is taken away here.",
-            keep,
-        ),
-        LintRule(
-            f"{family}05",
-            "stream-elsewhere",
-            "warning",
-            "The stream goes to another upstream than the webhook.",
-            "That is right for a media server of its own. Mostly it is a rule that names one path "
-            "of the gateway, while the rest falls to the web site.",
-            serve,
-        ),
-        LintRule(
-            f"{family}06",
-            "status-unserved",
-            "warning",
-            f"{program} passes the webhook on, and answers status callbacks by itself.",
-            "The gateway learns from them how a call ended. Without them calls that nobody "
-            "answered stay open there until they time out.",
-            serve,
-        ),
-    )
+def _once(findings: Iterable[LintFinding]) -> tuple[LintFinding, ...]:
+    """One finding of a rule a line, as hosts share lines."""
+    first: dict[tuple[str, int], LintFinding] = {}
+    for finding in findings:
+        first.setdefault((finding.rule, finding.line), finding)
+    return tuple(first.values())
