@@ -20,7 +20,8 @@ from ingress.faults.fault_programs import PROGRAMS
 from programs import HopscopeProcess, free_port, require
 
 START_S = 10.0
-END_S = 0.5
+END_S = 0.15
+CASES_OF_A_SIDECAR = 25
 REFUSED = "refused"
 FULL = "full"
 
@@ -68,6 +69,7 @@ class Laboratory:
         self.heads: list[bytes] = []
         self._peers: dict[str, Listener] = {}
         self._sidecars: dict[tuple[str, ...], HopscopeProcess] = {}
+        self._uses: dict[tuple[str, ...], int] = {}
         self._stack = ExitStack()
         self._count = 0
 
@@ -146,12 +148,19 @@ class Laboratory:
         return address
 
     def _sidecar(self, case: Case) -> HopscopeProcess:
-        """A sidecar in front of the gateway; one that is running, if it was started likewise."""
+        """A sidecar in front of the gateway; one that is running, if it was started likewise.
+
+        It is a new one now and then: it keeps armed probes for minutes, and only so many.
+        """
         gateway = self._gateway(case)
         key = (gateway, *case.sidecar)
+        if self._uses.get(key, 0) >= CASES_OF_A_SIDECAR:
+            self._sidecars.pop(key).close()
+            self._uses[key] = 0
         if key not in self._sidecars:
             port = int(gateway.rpartition(":")[2])
             self._sidecars[key] = HopscopeProcess(port, "--no-history", *case.sidecar)
+        self._uses[key] = self._uses.get(key, 0) + 1
         return self._sidecars[key]
 
     def _call(self, case: Case, address: str) -> Call:
@@ -232,6 +241,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def reload(chain: Chain) -> None:
-    """Tell nginx to take up its configuration anew (nginx(8))."""
-    for pid in chain.folder.glob("*/nginx.pid"):
-        os.kill(int(pid.read_text()), signal.SIGHUP)
+    """Tell nginx (nginx(8)) or Caddy to take up its configuration anew."""
+    for name, number in (("nginx", signal.SIGHUP), ("caddy", signal.SIGUSR1)):
+        for pid in chain.folder.glob(f"*/{name}.pid"):
+            os.kill(int(pid.read_text()), number)

@@ -69,10 +69,14 @@ ping: {{ manualRouting: true }}
 providers:
   file: {{ directory: {provided}, watch: false }}
 entryPoints:
-  laboratory: {{ address: "127.0.0.1:{ping}" }}
+  laboratory:
+    address: "127.0.0.1:{ping}"
+    transport: {{ lifeCycle: {{ graceTimeOut: 0s }} }}
 """
 _TRAEFIK_ENTRY = """\
-  voice: {{ address: "{listen}" }}
+  voice:
+    address: "{listen}"
+    transport: {{ lifeCycle: {{ graceTimeOut: 0s }} }}
 """
 _TRAEFIK_PING = """\
 http:
@@ -100,6 +104,10 @@ http:
         servers:
           - url: http://@upstream@
 """
+_CONNECTION_MANAGER = (
+    "type.googleapis.com/envoy.extensions.filters.network"
+    ".http_connection_manager.v3.HttpConnectionManager"
+)
 ENVOY_PROPER = """\
 static_resources:
   listeners:
@@ -108,7 +116,7 @@ static_resources:
         - filters:
             - name: envoy.filters.network.http_connection_manager
               typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                "@type": CONNECTION_MANAGER
                 stat_prefix: voice
                 stream_idle_timeout: 3600s
                 upgrade_configs:
@@ -133,7 +141,7 @@ static_resources:
           - lb_endpoints:
               - endpoint:
                   address: { socket_address: { address: 127.0.0.1, port_value: @upstream_port@ } }
-"""
+""".replace("CONNECTION_MANAGER", _CONNECTION_MANAGER)
 
 EDGE_PROGRAMS: dict[str, Program] = {
     "caddy": Program("caddy", "caddy", write_caddy, CADDY_PROPER),
