@@ -45,7 +45,8 @@ async def stay_silent(stream: ProbeStream, seconds: float, echo_s: float) -> Sil
 async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
     """Send media messages at their beat, and time each one's way there and back."""
     wanted = max(1, round(seconds / BEAT_S))
-    sent: list[float] = []
+    sent: dict[bytes, float] = {}
+    trips: list[float] = []
     back: list[float] = []
     fault: Flaw = ""
 
@@ -53,8 +54,9 @@ async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
         began = perf_counter()
         for number in range(wanted):
             await asyncio.sleep(began + number * BEAT_S - perf_counter())
-            sent.append(perf_counter())
-            await stream.send(TEXT, media_message(number))
+            message = media_message(number)
+            sent[message] = perf_counter()
+            await stream.send(TEXT, message)
 
     sending = asyncio.create_task(send())
     try:
@@ -62,9 +64,11 @@ async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
             while len(back) < wanted:
                 frame = await _next(stream)
                 if frame.opcode == TEXT:
-                    if frame.payload != media_message(len(back)):
-                        fault = "altered"
                     back.append(perf_counter())
+                    if frame.payload in sent:
+                        trips.append(back[-1] - sent[frame.payload])
+                    else:
+                        fault = "altered"
     except TimeoutError:
         fault = "missing"
     except Ended as end:
@@ -73,13 +77,7 @@ async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
         sending.cancel()
         stream.abort()
     await asyncio.gather(sending, return_exceptions=True)
-    return told(seconds, sent, back, fault)
-
-
-def told(seconds: float, sent: list[float], back: list[float], fault: Flaw) -> Soak:
-    """The record of a soak: times of what was sent and of what came back, in order."""
-    trips = [(there, here) for there, here in zip(sent, back, strict=False)]
-    trip = median(here - there for there, here in trips) if trips else 0.0
+    trip = median(trips) if trips else 0.0
     gap = max((after - before for before, after in pairwise(back)), default=0.0)
     if not fault and gap - BEAT_S > LATE_S:
         fault = "held"

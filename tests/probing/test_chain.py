@@ -1,0 +1,532 @@
+"""A whole chain: what is recorded of healthy hops, of gateways, and without the admin address."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from doctor.evidence import Hop, Probe
+from doctor.probing import ProbeOptions, probe_chain
+from doctor.probing.endurance import LAST_WORDS
+from doctor.signing import Signer
+from peers import RunningSidecar
+from probing.broken_hops import (
+    QUICK,
+    Handler,
+    Peer,
+    admin_of,
+    chain,
+    faults,
+    passing,
+    payload_of,
+    probe,
+    serving,
+)
+from probing.conftest import Gateway
+from programs import free_port
+
+ECHOES = [
+    *("text 1 B", "ping", "burst 10 x 20 ms", "text 1 KiB", "fragments 3"),
+    *("binary 64 KiB", "binary 1 MiB"),
+    *("close 1000 by client", "close 4000 by client", "close 4001 by server"),
+]
+PHASES = ["resolve", "connect", "request", "response", "echo", "close"]
+
+
+def _hops(gateway: Gateway, sidecar: RunningSidecar) -> list[Hop]:
+    return [
+        Hop("gateway", "gateway", f"http://127.0.0.1:{gateway.port}"),
+        Hop("sidecar", "sidecar", f"http://127.0.0.1:{sidecar.port}"),
+    ]
+
+
+def _fronted(hops: list[Hop], handler: Handler, **options: object) -> tuple[Probe, ...]:
+    """The hops and one more in front of them."""
+
+    async def run() -> tuple[Probe, ...]:
+        async with serving(handler) as port:
+            front = Hop("front", "other", f"http://127.0.0.1:{port}")
+            told = ProbeOptions(**QUICK | options)  # type: ignore[arg-type]
+            return await probe_chain([*hops, front], told, lambda _: None)
+
+    return asyncio.run(run())
+
+
+def test_a_healthy_chain_has_every_phase_and_every_echo(
+    gateway: Gateway, sidecar: RunningSidecar
+) -> None:
+    first, second, third = _fronted(
+        _hops(gateway, sidecar), passing(sidecar), admin=admin_of(sidecar), host="v.example.com"
+    )
+    assert [phase.name for phase in first.phases] == PHASES[:4]
+    for found in (second, third):
+        assert [phase.name for phase in found.phases] == PHASES
+        assert [echo.name for echo in found.echoes] == ECHOES
+        assert list(faults(found)) == []
+        assert found.is_good
+        assert found.addresses == ("127.0.0.1",)
+    assert (first.echoes, first.is_good, first.notes) == ((), True, ())
+    assert third.notes == ()
+
+
+def test_what_was_sent_lies_beside_what_arrived(sidecar: RunningSidecar) -> None:
+    def bend(head: bytes) -> bytes:
+        return head.replace(b"User-Agent: ", b"X-Added: 1\r\nuser-agent: ")
+
+    found = probe(passing(sidecar, request=bend), sidecar, host="v.example.com", auth_token="t")
+    assert found.upgrade is not None
+    arrival = found.upgrade.arrival
+    assert arrival is not None
+    sent = [name for name, _ in found.upgrade.fields]
+    assert sent == [
+        *("Host", "User-Agent", "Connection", "Upgrade", "Sec-WebSocket-Version"),
+        *("Sec-WebSocket-Key", "X-Twilio-Signature", "X-Hopscope-Probe"),
+    ]
+    arrived = [name for name, _ in arrival.fields]
+    assert arrived == [sent[0], "X-Added", "user-agent", *sent[2:]]
+    assert found.upgrade.sent("Host") == arrival.value("Host") == "v.example.com"
+    assert arrival.value("X-Twilio-Signature") is None
+    assert (arrival.method, arrival.target, arrival.version) == ("GET", "/voice/stream", "1.1")
+    assert (arrival.was_echoed, arrival.status, arrival.outcome) == (True, 101, "upgraded")
+    assert dict(arrival.answer_fields)["Upgrade"] == "websocket"
+    assert found.upgrade.answer is not None
+    assert found.upgrade.answer.stamp is not None
+    assert found.upgrade.answer.stamp.id == arrival.id
+    assert found.upgrade.answer.stamp.received_status == 101
+
+
+def test_plain_requests_and_the_webhooks_path_go_through_to_the_gateway(
+    sidecar: RunningSidecar,
+) -> None:
+    found = probe(passing(sidecar), sidecar, webhook_path="/hook?token=s3cret")
+    assert found.plain is not None
+    assert found.webhook is not None
+    for exchange, target in (
+        (found.plain, "/voice/stream"),
+        (found.webhook, "/hook?token=[hidden]"),
+    ):
+        assert (exchange.method, exchange.target, exchange.fault) == ("GET", target, "")
+        assert exchange.answer is not None
+        assert (exchange.answer.status, exchange.answer.body) == (404, "no such path")
+        assert exchange.answer.stamp is not None
+        assert exchange.arrival is not None
+        assert exchange.arrival.target == target
+        assert not exchange.arrival.was_echoed
+    assert "s3cret" not in repr(found)
+
+
+def test_an_offer_shows_what_a_hop_drops(sidecar: RunningSidecar) -> None:
+    def drop(head: bytes) -> bytes:
+        return head.replace(b"Sec-WebSocket-Protocol: hopscope.probe\r\n", b"")
+
+    found = probe(passing(sidecar, request=drop), sidecar)
+    assert found.offer is not None
+    assert found.offer.arrival is not None
+    assert found.offer.sent("Sec-WebSocket-Protocol") == "hopscope.probe"
+    assert not found.offer.arrival.has("Sec-WebSocket-Protocol")
+    assert found.offer.arrival.value("Sec-WebSocket-Extensions") == "permessage-deflate"
+    assert found.is_good
+
+
+def test_an_upgrade_that_loses_its_upgrade_fails_on_the_way_in(sidecar: RunningSidecar) -> None:
+    def strip(head: bytes) -> bytes:
+        return head.replace(b"Upgrade: websocket\r\n", b"").replace(b"Upgrade", b"close")
+
+    found = probe(passing(sidecar, request=strip), sidecar)
+    assert list(faults(found)) == [("request", "not_upgraded")]
+    assert found.upgrade is not None
+    assert found.upgrade.arrival is not None
+    assert not found.upgrade.arrival.has("Upgrade")
+    assert found.echoes == ()
+
+
+def test_an_upgrade_that_loses_its_101_fails_on_the_way_back(sidecar: RunningSidecar) -> None:
+    def lose(head: bytes) -> bytes:
+        return head.replace(b"101 Switching Protocols", b"200 OK")
+
+    found = probe(passing(sidecar, response=lose), sidecar)
+    assert list(faults(found)) == [("response", "not_upgraded")]
+    assert found.upgrade is not None
+    assert found.upgrade.arrival is not None
+    assert found.upgrade.arrival.status == 101
+
+
+def test_the_way_back_is_told_by_the_stamp_where_the_admin_address_is_not_known(
+    sidecar: RunningSidecar,
+) -> None:
+    def lose(head: bytes) -> bytes:
+        return head.replace(b"101 Switching Protocols", b"200 OK")
+
+    found = probe(passing(sidecar, response=lose))
+    assert list(faults(found)) == [("response", "not_upgraded")]
+    assert found.upgrade is not None
+    assert found.upgrade.arrivals is None
+    assert found.upgrade.fields[-1][0] == "Sec-WebSocket-Key", "no id was armed, none is sent"
+    assert any("admin address is not known" in note for note in found.notes)
+
+
+def test_an_admin_address_that_does_not_answer_is_a_note(sidecar: RunningSidecar) -> None:
+    found = probe(passing(sidecar), admin=f"http://127.0.0.1:{free_port()}")
+    assert found.is_good
+    assert found.upgrade is not None
+    assert found.upgrade.arrivals is None
+    assert any("gave nothing: nothing listens on" in note for note in found.notes)
+    found = probe(passing(sidecar), admin=f"http://127.0.0.1:{sidecar.port}")
+    assert any("gave nothing" in note for note in found.notes), "that is no admin address"
+    found = probe(passing(sidecar), admin="127.0.0.1:9101")
+    assert any("gave nothing" in note for note in found.notes)
+
+
+def test_a_101_that_did_not_pass_the_sidecar_is_not_echoed_on(sidecar: RunningSidecar) -> None:
+    heard = bytearray()
+
+    async def bypass(peer: Peer) -> None:
+        head = await peer.head()
+        await peer.switch(head)
+        while data := await peer.reader.read(65536):
+            heard.extend(data)
+
+    found = probe(bypass, sidecar)
+    assert found.is_good
+    assert (found.echoes, found.upgrade and found.upgrade.arrivals) == ((), ())
+    assert len(heard) == 8, "nothing but a Close was said to whoever it is"
+    assert heard[0] == 0x88
+
+
+def test_strangers_at_the_sidecars_port_are_told_where_an_upgrade_did_not_arrive(
+    sidecar: RunningSidecar,
+) -> None:
+    async def dials_tls(peer: Peer) -> None:
+        await peer.head()
+        for opening in (b"\x16\x03\x01\0\x05hello", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", sidecar.port)
+            writer.write(opening)
+            await reader.read()
+            writer.close()
+        await peer.answer("502 Bad Gateway")
+
+    found = probe(dials_tls, sidecar)
+    assert found.upgrade is not None
+    assert found.upgrade.arrivals == ()
+    assert set(found.upgrade.strangers) == {"tls", "http2"}
+    found = probe(passing(sidecar), sidecar)
+    assert found.upgrade is not None
+    assert found.upgrade.strangers == (), "those of an earlier run are not this one's"
+
+
+# -- gateways --------------------------------------------------------------------------------------
+
+
+def _gateway(handler: Handler, **options: object) -> Probe:
+    async def run() -> Probe:
+        async with serving(handler) as port:
+            hop = Hop("gateway", "gateway", f"http://127.0.0.1:{port}")
+            [found] = await probe_chain([hop], ProbeOptions(**QUICK | options), lambda _: None)  # type: ignore[arg-type]
+            return found
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_gateway_that_refuses_who_is_not_twilio_is_there(status: str) -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer(status)
+
+    found = _gateway(refuse)
+    assert found.is_good
+    assert f"the gateway refused the unsigned upgrade: {status}" in found.notes
+
+
+@pytest.mark.parametrize("status", ["426 Upgrade Required", "404 Not Found", "502 Bad Gateway"])
+def test_a_gateway_that_does_not_switch_is_broken(status: str) -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer(status)
+
+    found = _gateway(refuse)
+    assert list(faults(found)) == [("request", "not_upgraded")]
+
+
+@pytest.mark.parametrize(
+    ("close", "fault"),
+    [(b"\x03\xf0", ""), (b"", ""), (b"\x0f\xa1", ""), (b"\x03\xf3", "cut"), (b"\x03\xe9", "cut")],
+)
+def test_a_gateway_may_refuse_by_a_close_but_not_fail_by_one(close: bytes, fault: str) -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.switch(await peer.head())
+        await peer.say(bytes((0x88, len(close))) + close)
+        await peer.linger()
+
+    found = _gateway(refuse)
+    assert [each for _, each in faults(found)] == ([fault] if fault else [])
+    assert bool(found.notes) or fault
+
+
+def test_an_upgrade_is_signed_over_the_public_url_where_the_token_is_known() -> None:
+    seen = []
+
+    async def look(peer: Peer) -> None:
+        head = await peer.head()
+        if head.value("Upgrade"):
+            seen.append(head)
+        await peer.answer("403 Forbidden")
+
+    _gateway(look, auth_token="0123", host="v.example.com", stream_path="/s?x=1")
+    assert seen[0].value("X-Twilio-Signature") == Signer("0123").sign("ws://v.example.com/s")
+    assert seen[0].value("Origin") is None
+    assert seen[0].values("Sec-WebSocket-Extensions") == []
+
+
+def test_no_probe_posts_anything_and_at_most_four_connections_are_open(
+    sidecar: RunningSidecar,
+) -> None:
+    methods = set()
+    count = most = 0
+    inner = passing(sidecar)
+
+    async def counting(peer: Peer) -> None:
+        nonlocal count, most
+        count += 1
+        most = max(most, count)
+        raw = await peer.reader.readuntil(b"\r\n\r\n")
+        methods.add(raw.split(b" ")[0])
+        peer.reader._buffer[:0] = raw  # type: ignore[attr-defined]
+        try:
+            await inner(peer)
+        finally:
+            count -= 1
+
+    assert probe(counting, sidecar, soak_s=0.1, idle_s=0.1).is_good
+    assert methods == {b"GET"}
+    assert most <= 4
+
+
+def test_a_refusal_without_a_stamp_is_the_gateways_where_it_says_the_same(
+    sidecar: RunningSidecar,
+) -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer("403 Forbidden", body="bad signature")
+
+    async def other(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer("403 Forbidden", body="blocked by policy")
+
+    async def run(front: Handler) -> Probe:
+        async with serving(refuse) as behind, serving(front) as port:
+            hops = [
+                Hop("gateway", "gateway", f"http://127.0.0.1:{behind}"),
+                Hop("front", "nginx", f"http://127.0.0.1:{port}"),
+            ]
+            told = ProbeOptions(**QUICK)  # type: ignore[arg-type]
+            return (await probe_chain(hops, told, lambda _: None))[1]
+
+    passed = asyncio.run(run(refuse))
+    assert passed.is_good
+    assert any("gateway's own refusal" in note for note in passed.notes)
+    assert list(faults(asyncio.run(run(other)))) == [("request", "not_upgraded")]
+
+
+# -- through the sidecar ---------------------------------------------------------------------------
+
+
+def test_the_sidecar_passes_an_upgrade_through_to_the_gateway(
+    gateway: Gateway, sidecar: RunningSidecar
+) -> None:
+    _, found = chain(_hops(gateway, sidecar), admin=admin_of(sidecar))
+    assert found.through is not None
+    assert found.through.answer is not None
+    assert found.through.answer.status == 101
+    assert found.through.arrival is not None
+    assert found.through.arrival.upstream == f"http://127.0.0.1:{gateway.port}"
+    assert not found.through.arrival.was_echoed
+
+
+def test_a_sidecar_whose_gateway_cannot_be_reached_fails_on_the_way_in() -> None:
+    sidecar = RunningSidecar("asyncio", upstream=f"http://127.0.0.1:{free_port()}")
+    try:
+        hop = Hop("sidecar", "sidecar", f"http://127.0.0.1:{sidecar.port}")
+        [found] = chain([hop], admin=admin_of(sidecar))
+    finally:
+        sidecar.close()
+    assert list(faults(found)) == [("request", "not_upgraded")]
+    assert found.broken is not None
+    assert found.broken.detail == "through to the gateway: 503 Service Unavailable"
+    assert found.through is not None
+    assert found.through.answer is not None
+    assert found.through.answer.stamp is not None
+    assert found.through.answer.stamp.error == "connection_refused"
+    assert [echo.fault for echo in found.echoes] == [""] * len(ECHOES)
+
+
+def test_a_gateway_is_asked_for_what_the_sidecar_makes_of_the_paths() -> None:
+    asked = []
+
+    async def note(peer: Peer) -> None:
+        head = await peer.head()
+        asked.append(head.target)
+        if head.value("Upgrade"):
+            await peer.switch(head)
+            await peer.linger()
+        await peer.answer("404 Not Found")
+
+    async def run() -> Probe:
+        async with serving(note) as port:
+            route = {"upstream": f"http://127.0.0.1:{port}", "strip_prefix": "/voice"}
+            sidecar = RunningSidecar("asyncio", route=[{"name": "all", **route}])
+            try:
+                hop = Hop("gateway", "gateway", f"http://127.0.0.1:{port}")
+                told = ProbeOptions(admin=admin_of(sidecar), **QUICK)  # type: ignore[arg-type]
+                [found] = await probe_chain([hop], told, lambda _: None)
+            finally:
+                sidecar.close()
+        return found
+
+    assert asyncio.run(run()).is_good
+    assert sorted(asked) == ["/stream", "/stream", "/webhook"]
+
+
+def test_a_sidecar_that_wants_a_proxy_header_gets_one(gateway: Gateway) -> None:
+    sidecar = RunningSidecar(
+        "asyncio", upstream=f"http://127.0.0.1:{gateway.port}", proxy_protocol=True
+    )
+    try:
+        _, found = chain(_hops(gateway, sidecar), admin=admin_of(sidecar))
+    finally:
+        sidecar.close()
+    assert list(faults(found)) == []
+
+
+# -- idle, soak ------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_is_left_alone_lives_or_dies_at_its_time(sidecar: RunningSidecar) -> None:
+    found = probe(passing(sidecar), sidecar, idle_s=0.3)
+    assert found.silence is not None
+    assert (found.silence.wanted_s, found.silence.died_after_s) == (0.3, None)
+    assert found.phase("idle") is not None
+
+    async def dies(peer: Peer) -> None:
+        passed = asyncio.ensure_future(passing(sidecar)(peer))
+        await asyncio.wait([passed], timeout=1.0)
+        peer.writer.transport.abort()
+        await asyncio.gather(passed, return_exceptions=True)
+
+    found = probe(dies, sidecar, idle_s=5.0)
+    assert found.silence is not None
+    assert found.silence.died_after_s is not None
+    assert 0.8 < found.silence.died_after_s < 2.0
+    assert ("idle", "cut") in faults(found)
+
+
+def test_a_stream_that_died_without_a_word_shows_at_the_last_message(
+    sidecar: RunningSidecar,
+) -> None:
+    async def zombie(frame: bytes, writer: asyncio.StreamWriter) -> None:
+        if payload_of(frame) != LAST_WORDS:
+            writer.write(frame)
+
+    found = probe(passing(sidecar, frames=zombie), sidecar, idle_s=0.1)
+    assert found.silence is not None
+    assert found.silence.how == "nothing came back in 0.5 s"
+    assert ("idle", "cut") in faults(found)
+
+
+def test_media_is_sent_at_its_beat_and_timed(sidecar: RunningSidecar) -> None:
+    found = probe(passing(sidecar), sidecar, soak_s=0.5)
+    assert found.soak is not None
+    assert (found.soak.sent, found.soak.received, found.soak.fault) == (25, 25, "")
+    assert 0 < found.soak.round_trip_ms < 100
+    assert found.soak.worst_gap_ms >= 15
+    assert found.phase("media") is not None
+
+
+def test_media_that_is_lost_or_stalls_is_told(sidecar: RunningSidecar) -> None:
+    async def lose(frame: bytes, writer: asyncio.StreamWriter) -> None:
+        if b'"chunk": "20"' not in payload_of(frame):
+            writer.write(frame)
+
+    found = probe(passing(sidecar, frames=lose), sidecar, soak_s=0.5)
+    assert found.soak is not None
+    assert (found.soak.received, found.soak.fault) == (24, "missing")
+
+    async def stall(frame: bytes, writer: asyncio.StreamWriter) -> None:
+        if b'"chunk": "10"' in payload_of(frame):
+            await asyncio.sleep(0.5)
+        writer.write(frame)
+
+    found = probe(passing(sidecar, frames=stall), sidecar, soak_s=0.5)
+    assert found.soak is not None
+    assert (found.soak.received, found.soak.fault) == (25, "held")
+    assert found.soak.worst_gap_ms > 300
+
+
+# -- the rest --------------------------------------------------------------------------------------
+
+
+def test_a_name_can_be_given_another_address_as_curls_resolve_does(
+    sidecar: RunningSidecar,
+) -> None:
+    hop = Hop("public", "other", f"http://voice.example.com:{sidecar.port}")
+    [found] = chain([hop], admin=admin_of(sidecar), resolve={"voice.example.com": "127.0.0.1"})
+    assert found.is_good
+    assert found.addresses == ("127.0.0.1",)
+    assert found.upgrade is not None
+    assert found.upgrade.sent("Host") == f"voice.example.com:{sidecar.port}"
+
+
+def test_an_address_that_does_not_answer_beside_one_that_does_is_a_note(
+    sidecar: RunningSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(_host: str, port: int, **_: object) -> list[object]:
+        stream = socket.SOCK_STREAM
+        return [
+            (socket.AF_INET6, stream, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, stream, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: both(a[0], a[1]))
+    [found] = chain([Hop("sidecar", "sidecar", f"http://voice.example.com:{sidecar.port}")])
+    assert found.addresses == ("::1", "127.0.0.1")
+    assert any("[::1]:" in note and "not every address answers" in note for note in found.notes)
+    assert found.phase("response") is not None
+
+
+def test_the_progress_names_hop_and_phase(sidecar: RunningSidecar) -> None:
+    said: list[str] = []
+    hop = Hop("sidecar", "sidecar", f"http://127.0.0.1:{sidecar.port}")
+    options = ProbeOptions(admin=admin_of(sidecar), idle_s=0.1, soak_s=0.1)
+    asyncio.run(probe_chain([hop], options, said.append))
+    assert said == [
+        "sidecar: connecting",
+        "sidecar: asking",
+        "sidecar: echo",
+        "silence for 0.1 s",
+        "media for 0.1 s",
+    ]
+
+
+def test_notes_of_discovery_are_the_hops(sidecar: RunningSidecar) -> None:
+    found = probe(passing(sidecar), sidecar, notes={"front": ("from a metrics port",)})
+    assert found.notes == ("from a metrics port",)
+
+
+def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    hop = Hop("front", "other", "https://127.0.0.1:1")
+    with pytest.raises(OSError, match=r"ca\.pem: no certificates: No such file"):
+        chain([hop], ca=file)
+    file.write_text("no pem")
+    with pytest.raises(OSError, match=r"ca\.pem: no certificates"):
+        chain([hop], ca=file)
+
+
+def test_a_hop_whose_url_is_none_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match=r"hop 'front': url = 'voice.example.com': has no scheme"):
+        chain([Hop("front", "other", "voice.example.com")])
+
+
+def test_no_hops_give_no_probes() -> None:
+    assert chain([]) == ()
