@@ -5,7 +5,7 @@ import os
 import platform
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
@@ -13,13 +13,14 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from bench import report, rounds
+from bench import report, rounds, telephone
 from bench.load import Shape
 from bench.payload import TooSmallError, client_frames, server_frames
 from bench.process import allow_files, take_generator_cpu
 from bench.relays import DIRECT, OURS, all_relays
 from bench.sessions import RefusedError
 
+PARTS = (*rounds.PARTS, *telephone.PARTS)
 FILES_BESIDE_SESSIONS = 200
 NOT_VALID = 2
 
@@ -43,7 +44,7 @@ def main(
     ] = False,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="Only this part: frames, idle or handshakes (repeatable)."),
+        typer.Option(help=f"Only this part: {', '.join(PARTS)} (repeatable)."),
     ] = None,
     relay: Annotated[
         list[str] | None, typer.Option(help="Only this relay beside Hopscope (repeatable).")
@@ -54,14 +55,19 @@ def main(
     ] = None,
     idle_sessions: Annotated[int | None, typer.Option(min=1, help="Idle sessions [1000].")] = None,
     handshakes: Annotated[int | None, typer.Option(min=8, help="Handshakes [800].")] = None,
+    calls: Annotated[int | None, typer.Option(min=1, help="Streaming calls [100].")] = None,
+    call_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Measured time of those calls [60].")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Turns of the spoken call [10].")] = None,
     quick: Annotated[
         bool, typer.Option(help="A smoke run: everything once, small and short.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every figure as JSON.")] = False,
     check: Annotated[bool, typer.Option(help="Exit 1 when an aim is missed.")] = False,
 ) -> None:
-    """CPU time per relayed frame of Hopscope beside other relays, in one interleaved run."""
-    parts = _chosen(part, ["frames", "idle", "handshakes"], "--part")
+    """What Hopscope costs: for each relayed frame beside other relays, and for each call."""
+    parts = _chosen(part, list(PARTS), "--part")
     shape = Shape(
         sessions=sessions or (20 if quick else 200),
         rate=rate,
@@ -77,6 +83,13 @@ def main(
         side_rounds=1 if quick else 3,
         idle_sessions=idle_sessions or (100 if quick else 1000),
         handshakes=handshakes or (80 if quick else 800),
+    )
+    phone_plan = telephone.Plan(
+        parts=tuple(p for p in telephone.PARTS if p in parts),
+        calls=calls or (10 if quick else 100),
+        seconds=call_seconds or (1 if quick else 60),
+        turns=turns or (1 if quick else 10),
+        is_quick=quick,
     )
     if "frames" not in plan.parts:
         plan = replace(plan, payloads=plan.payloads[:1])
@@ -99,36 +112,45 @@ def main(
         }
         start = perf_counter()
         rounds.run(rows, plan, lambda line: _show(progress, line))
+        phoned = telephone.run(phone_plan, lambda line: _show(progress, line))
         _show(progress, f"done in {perf_counter() - start:.0f} s", last=True)
     except RefusedError as refusal:
         _show(progress, f"no valid measurement: {refusal}", last=True)
         raise typer.Exit(NOT_VALID) from None
+    aims = [*report.aims(rows, plan), *phoned.aims()]
     if as_json:
-        print(json.dumps(report.as_json(rows, plan, where), indent=2))
+        told = report.as_json(rows, plan, where) | phoned.as_json()
+        told["aims"] = [{**asdict(aim), "met": aim.is_met} for aim in aims]
+        print(json.dumps(told, indent=2))
     else:
-        _print_table(rows, plan, where)
+        _print_tables(rows, plan, phoned, where)
+        for aim in aims:
+            print(aim.sentence())
     if check:
-        met = [aim.is_met for aim in report.aims(rows, plan)]
+        met = [aim.is_met for aim in aims]
         raise typer.Exit(1 if False in met else NOT_VALID if None in met else 0)
 
 
-def _print_table(rows: list[rounds.Row], plan: rounds.Plan, where: dict[str, str]) -> None:
+def _print_tables(
+    rows: list[rounds.Row], plan: rounds.Plan, phoned: telephone.Figures, where: dict[str, str]
+) -> None:
     shape = plan.shape
     pace = "as fast as possible" if shape.saturated else f"{shape.rate:g} frames a second each way"
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160  # a log has no width, and a folded table cannot be searched
-    console.print(
-        f"{shape.sessions} sessions, {pace}, {shape.size} bytes a frame, medians of {plan.pairs}",
-        ", ".join(where.values()),
-        sep="\n",
-        soft_wrap=True,
-    )
-    console.print(report.table(rows, plan))
-    for line in report.remarks(rows):
-        console.print(line, soft_wrap=True)
-    for aim in report.aims(rows, plan):
-        console.print(aim.sentence(), soft_wrap=True)
+    if plan.parts:
+        console.print(
+            f"{shape.sessions} sessions, {pace}, {shape.size} bytes a frame,",
+            f"medians of {plan.pairs}",
+            soft_wrap=True,
+        )
+    console.print(", ".join(where.values()), soft_wrap=True)
+    tables = [(report.table(rows, plan), report.remarks(rows))] if plan.parts else []
+    for table, remarks in (*tables, *phoned.tables()):
+        console.print(table)
+        for line in remarks:
+            console.print(line, soft_wrap=True)
 
 
 def _show(progress: Console, line: str, *, last: bool = False) -> None:

@@ -19,6 +19,9 @@ from bench.sessions import RefusedError, refusing_errors
 
 START_S = 15.0
 STOP_S = 5.0
+SETTLE_S = 0.5
+SETTLED = 0.1  # of a CPU: what a program uses at most that has loaded all it needs
+SETTLING_LIMIT_S = 30.0
 _PROC = Path("/proc")
 _HAS_PROC = (_PROC / "self" / "stat").exists()
 # The CPUs that this run may use; none where the system does not tell.
@@ -49,22 +52,31 @@ class Tree:
 
 @contextmanager
 def running(
-    command: list[str], settings: dict[str, str], port: int, directory: Path
+    command: list[str],
+    settings: dict[str, str],
+    port: int,
+    directory: Path,
+    *,
+    log: int = subprocess.DEVNULL,
+    is_pinned: bool = True,
 ) -> Iterator[Tree]:
-    """The command as a process of the first CPU, from its port being open until the end;
-    `settings` join its environment."""
+    """The command as a process of the first CPU, from its port being open until the end.
+
+    `settings` join its environment, `log` is where its output goes (a descriptor); without
+    `is_pinned` it has all CPUs that this run may use.
+    """
     root = Path(__file__).resolve().parent.parent
     # A setting of the machine's user must not change what is measured.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HOPSCOPE_")}
     environment |= {"PYTHONPATH": str(root), **settings}
     with tempfile.TemporaryFile() as complaints:
-        with _on_relay_cpu():
+        with _on_cpus(_CPUS[:1] if is_pinned else _CPUS):
             process = subprocess.Popen(
                 command,
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=log,
                 stderr=complaints,
             )
         tree = Tree((process.pid,))
@@ -74,6 +86,16 @@ def running(
             yield tree
         finally:
             _stop(process, tree)
+
+
+def settle(tree: Tree) -> None:
+    """Wait until a program has loaded what it loads at its start."""
+    deadline = time.monotonic() + SETTLING_LIMIT_S
+    is_busy = True
+    while is_busy and time.monotonic() < deadline:
+        before = tree.cpu_s()
+        time.sleep(SETTLE_S)
+        is_busy = tree.cpu_s() - before > SETTLED * SETTLE_S
 
 
 def take_generator_cpu() -> str:
@@ -100,13 +122,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def _on_relay_cpu() -> Iterator[None]:
-    """What is started here starts on the relay's CPU, and its children with it."""
+def _on_cpus(cpus: list[int]) -> Iterator[None]:
+    """What is started here starts on these CPUs, and its children with it."""
     if len(_CPUS) < 2:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {_CPUS[0]})
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:
