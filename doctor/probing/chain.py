@@ -37,7 +37,7 @@ async def probe_chain(
             hop,
             plan,
             is_behind=is_behind(hops, index),
-            notes=(*options.notes.get(hop.name, ()), *why_not),
+            notes=(*options.hop_notes.get(hop.name, ()), *why_not),
         )
         for index, hop in enumerate(hops)
     ]
@@ -56,7 +56,7 @@ async def probe_chain(
             progress(f"{probe.hop.name}: echo")
         await probe.echo()
     if options.idle_s:
-        progress(f"silence for {options.idle_s:g} s")
+        progress(f"silent for {options.idle_s:g} s")
     await asyncio.gather(*(probe.stay_silent() for probe in probing))
     if options.soak_s:
         progress(f"media for {options.soak_s:g} s")

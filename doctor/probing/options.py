@@ -25,5 +25,5 @@ class ProbeOptions:
     answer_s: float = 8.0
     echo_s: float = 3.0  # a mebibyte may take five times as long
     ca: Path | None = None  # authorities to trust beside the system's
-    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by hop, of discovery
+    hop_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by hop, of discovery
     resolve: Mapping[str, str] = field(default_factory=dict)

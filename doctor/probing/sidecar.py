@@ -35,10 +35,10 @@ class Unavailable(Exception):  # noqa: N818 - a fact about a sidecar, not an err
 
 
 class AdminAddress:
-    """One sidecar's. `url` is http://HOST:PORT. Raises ValueError for one that is no URL."""
+    """One sidecar's. `url` is http://HOST:PORT or HOST:PORT. Raises ValueError for anything else."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self.url = url.rstrip("/")
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
         self._token = token
         parse_url(self.url)
 

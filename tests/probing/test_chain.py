@@ -503,13 +503,13 @@ def test_the_progress_names_hop_and_phase(sidecar: RunningSidecar) -> None:
         "sidecar: connecting",
         "sidecar: asking",
         "sidecar: echo",
-        "silence for 0.1 s",
+        "silent for 0.1 s",
         "media for 0.1 s",
     ]
 
 
 def test_notes_of_discovery_are_the_hops(sidecar: RunningSidecar) -> None:
-    found = probe(passing(sidecar), sidecar, notes={"front": ("from a metrics port",)})
+    found = probe(passing(sidecar), sidecar, hop_notes={"front": ("from a metrics port",)})
     assert found.notes == ("from a metrics port",)
 
 
