@@ -18,6 +18,7 @@ from rich.console import Console
 
 from doctor.command import call
 from doctor.diagnosis_command import doctor, explain, lint, rules
+from doctor.lab_command import lab
 from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings
@@ -175,6 +176,7 @@ def up(
 
 for verb in (call, dial, doctor, lint, rules, explain):
     app.command()(verb)
+app.add_typer(lab, name="lab")
 
 
 @app.command()
