@@ -30,7 +30,7 @@ SERVERS: dict[HopKind, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 _ADMIN_PORTS = frozenset({2019, 8404, 9000, 9101, 9901, *range(20241, 20246)})
 METRICS_PORTS = range(20241, 20246)  # cloudflared takes the first that is free
 _INCLUDE = re.compile(
-    r"^\s*(?:include|Include|IncludeOptional|import)\s+[\"']?([^;\"'\n]+)", re.MULTILINE
+    r"(?:^|[;{}])\s*(?:include|Include|IncludeOptional|import)\s+[\"']?([^;\"'\n]+)", re.MULTILINE
 )
 INCLUDES_LIMIT = 100
 _IMPLIED = {80: "http", 443: "https"}
@@ -130,7 +130,9 @@ def whole_text(config: Path, machine: Machine) -> str:
 
 def listened(text: str) -> tuple[int, ...]:
     """Ports that a configuration says are listened on, where the system does not tell."""
-    found = re.findall(r"^\s*(?:listen|bind|Listen)\s+(?:[^\s;]*:)?(\d{2,5})\b", text, re.MULTILINE)
+    found = re.findall(
+        r"(?:^|[;{}])\s*(?:listen|bind|Listen)\s+(?:[^\s;]*:)?(\d{2,5})\b", text, re.MULTILINE
+    )
     return tuple(sorted({int(port) for port in found} - _ADMIN_PORTS))
 
 

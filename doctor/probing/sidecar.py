@@ -35,7 +35,7 @@ class Unavailable(Exception):  # noqa: N818 - a fact about a sidecar, not an err
 
 
 class AdminAddress:
-    """One sidecar's. `url` is http://HOST:PORT or HOST:PORT. Raises ValueError for anything else."""
+    """One sidecar's. `url` is [http://]HOST:PORT. Raises ValueError for anything else."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
