@@ -297,14 +297,18 @@ class Conversation:
 
     async def _agent_words(self) -> AsyncIterator[str]:
         """The agent's reply; where it fails, words that say so."""
+        said = ""
         try:
             async with closing(self._agent.reply(tuple(self.turns))) as pieces:
                 async for piece in pieces:
+                    said = piece.rstrip() or said
                     yield piece
         except ProviderError as error:
             self._told.agent_failed(error)
             self._failures += 1
             is_last = self._failures >= PATIENCE
+            if said and not said.endswith((".", "?", "!")):
+                yield "."  # what was begun is no part of the next sentence
             yield f" {self._phrases.giving_up if is_last else self._phrases.no_answer}"
         else:
             self._failures = 0

@@ -7,6 +7,7 @@ transcripts only where the settings allow it; tokens and signatures never come h
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,9 @@ _TURN_BOUNDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
 _ANSWERED_BY = frozenset(
     "human machine_start machine_end_beep machine_end_silence machine_end_other fax unknown".split()
 )
+
+# The call that a task works for, where whoever tells of a failure does not know it.
+CALL_SID: ContextVar[str | None] = ContextVar("call_sid", default=None)
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 Level = Literal["info", "warning", "error"]
@@ -167,7 +171,7 @@ class Events:
         self._tell(
             "speech_failed",
             "warning",
-            call_sid=call_sid,
+            call_sid=call_sid or CALL_SID.get(),
             kind=kind,
             provider=error.provider,
             reason=error.reason,

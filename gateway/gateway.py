@@ -149,9 +149,15 @@ class Gateway:
         if call.plan.mode == "notify":
             return Notice(stream, self._voices, call.plan.text)
         if self._realtime is not None:
+            try:
+                session = await self._sessions.take(call)
+            except ProviderError as error:
+                told.agent_failed(error)
+                giving_up = Phrases().giving_up
+                return Notice(stream, self._voices, giving_up, ending="provider_failed")
             return SpeechToSpeech(
                 stream,
-                await self._sessions.take(call),
+                session,
                 voices=self._voices,
                 giving_up=Phrases().giving_up,
                 silence_s=settings.turns.silence_ms / 1000,

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gateway.conversation import TurnTaken
 from gateway.speaker import Speaker
 from gateway.speech import ProviderError
 from gateway.stream import Stream, StreamEndedError
@@ -12,16 +11,15 @@ from gateway.voices import Voices
 
 
 class Notice:
-    """One notify call."""
+    """One text. `ending` is what it is for all to have been said."""
 
-    def __init__(self, stream: Stream, voices: Voices, text: str) -> None:
-        self._stream, self._text = stream, text
+    def __init__(self, stream: Stream, voices: Voices, text: str, ending: str = "done") -> None:
+        self._stream, self._text, self._ending = stream, text, ending
         self._speaker = Speaker(stream, voices)
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.taken: list[TurnTaken] = []
 
     async def run(self) -> str:
-        """Say it: done, stream_over (before the last word), provider_failed (an apology was
+        """Say it: its ending, stream_over (before the last word), provider_failed (an apology was
         heard instead), or what end() was told."""
         listening = asyncio.create_task(self._listen())
         speaking = asyncio.create_task(self._speak())
@@ -53,7 +51,7 @@ class Notice:
             return "stream_over"
         except ProviderError:
             return "provider_failed"
-        return "done"
+        return self._ending
 
 
 async def _whole(text: str) -> AsyncIterator[str]:

@@ -5,9 +5,11 @@ A provider's socket that is opened after the caller hears us costs the first tur
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Generic, Protocol, TypeVar
 
 from gateway.calls import Call
+from gateway.events import CALL_SID
 
 
 class Closable(Protocol):
@@ -44,7 +46,9 @@ class Prepared(Generic[T]):
             await asyncio.wait(self._closing)
 
     def _begin(self, call: Call) -> "asyncio.Task[T]":
-        opened = asyncio.get_running_loop().create_task(self._open(call))
+        context = copy_context()
+        context.run(CALL_SID.set, call.call_sid)
+        opened = asyncio.get_running_loop().create_task(self._open(call), context=context)
         # A failure is told by who opens, and concerns only who takes it.
         opened.add_done_callback(lambda task: task.cancelled() or task.exception())
         return opened

@@ -11,7 +11,7 @@ from websockets.http11 import Request
 
 from gateway.calls import Call, Calls, Ending, StreamRefusal
 from gateway.conversation import TurnTaken
-from gateway.events import Events
+from gateway.events import CALL_SID, Events
 from gateway.messages import Connected, Started, parse_message
 from gateway.signatures import SignatureChecker
 from gateway.speech import ProviderError
@@ -148,6 +148,7 @@ class Streams:
             await socket.close(code, REFUSALS.get(found, "try again later"))
             return
         call, stream = found
+        CALL_SID.set(call.call_sid)
         ending = await self._run(call, stream, socket)
         now = time.monotonic()
         # Twilio asks what comes next as soon as the socket is closed: the answer must be known.

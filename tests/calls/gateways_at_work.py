@@ -254,15 +254,17 @@ async def at_work(
     credentials: Mapping[str, str] | None = None,
     port: int = 0,
     next_s: float = 0.3,
+    tables: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[AtWork]:
     """A gateway; what of its speech is not named here is what the settings choose.
 
-    A part may be a function of the settings, as those of gateway/casting.py are.
+    A part may be a function of the settings, as those of gateway/casting.py are. `tables` are
+    settings whose names parts have, too.
 
     It waits `next_s` for calls whose streams it closed, where most tests never ask what is next.
     """
-    chosen = offline_settings(public_url=public_url, auth_token=TOKEN, **settings)
+    chosen = offline_settings(public_url=public_url, auth_token=TOKEN, **settings, **tables or {})
     chosen = chosen.model_copy(update={"listen": HostPort("127.0.0.1", port)})
     chosen._credentials = Credentials(
         **{"auth_token": TOKEN, "account_sid": ACCOUNT_SID} | dict(credentials or {})
@@ -306,7 +308,7 @@ def simple_cast(*texts: str) -> dict[str, Any]:
     return cast | {"turns": QUICK_TURNS}
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run(work: Callable[[], Coroutine[Any, Any, T]], limit_s: float = 2 * PATIENCE_S) -> T:
     """Run a test's coroutine, bounded; what asyncio complains about fails it."""
     complaints: list[str] = []
 
@@ -315,7 +317,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         loop.set_exception_handler(
             lambda _, context: complaints.append(f"{context['message']}: {context}")
         )
-        async with asyncio.timeout(2 * PATIENCE_S):
+        async with asyncio.timeout(limit_s):
             return await work()
 
     with capture_logs():
