@@ -129,7 +129,7 @@ class Machine:
         """The running processes of some programs, by /proc where there is one, else by ps."""
         if self._proc.is_dir():
             return self._by_proc(programs)
-        listed = await self.run("ps", "-axo", "pid=,command=") or ""
+        listed = await self.run("ps", "-axww", "-o", "pid=,command=") or ""
         found = [_from_ps(line) for line in listed.splitlines()]
         return [
             Process(each.pid, each.argv, await self._ports_by_lsof(each.pid))
