@@ -10,11 +10,13 @@ Level = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The paths that must work, as Twilio asks for them."""
+    """The paths that must work, as Twilio asks for them, and of which public name, if known."""
 
     webhook: str = "/voice/webhook"
     stream: str = "/voice/stream"
     status: str = "/voice/status"
+    host: str = ""  # "voice.example.com"; "" where it is not known
+    scheme: str = ""  # "https" or "http", of the public URL; "" where it is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class LintReport:
     paths: tuple[Becomes, ...] = ()
     unreadable: str = ""
     remarks: tuple[str, ...] = ()
+    kind: str = ""  # which linter it was; the engine says it
 
 
 @dataclass(frozen=True, slots=True)
