@@ -24,7 +24,7 @@ EXIT_CODES: dict[Verdict, int] = {"healthy": 0, "broken": 1, "cannot_tell": 2}
 State = Literal["good", "bad", "hole"]
 
 # Rules that only describe what happened. Any other error at the same hop explains it.
-GENERAL = frozenset({"HS05", "HS20", "PO06"})
+GENERAL = frozenset({"HS05", "HS20", "PO06", "UP09"})
 # A rule that explains what others of the same hop say, too.
 EXPLAINS = {
     "TW06": frozenset({"AN04", "AN05", "AN06", "AN07"}),
@@ -244,7 +244,8 @@ def _contradiction(places: list[_Place], index: int) -> str | None:
     answer = upgrade_answer(place.probe)
     stamp = answer.stamp if answer is not None else None
     sidecars = [other for other in places[:index] if other.probe.hop.kind == "sidecar"]
-    if stamp is not None and stamp.error and any(other.state == "good" for other in sidecars):
+    is_of_the_sidecar = stamp is not None and stamp.error not in ("", "http_request_error")
+    if stamp is not None and is_of_the_sidecar and _any_good(sidecars):
         return (
             f"Cannot tell: through {place.name} the sidecar said {stamp.error} "
             f"({stamp.details}), and asked directly it does not: something comes and goes, or "
@@ -265,6 +266,10 @@ def _contradiction(places: list[_Place], index: int) -> str | None:
         f"through it, is good: something comes and goes, or {front.name} goes another way. "
         "Run the doctor again, or correct hops.toml."
     )
+
+
+def _any_good(places: list[_Place]) -> bool:
+    return any(place.state == "good" for place in places)
 
 
 def _is_passed(front: _Place, place: _Place) -> bool:

@@ -23,7 +23,7 @@ Cause = Literal[
     "redirected",
     "forbidden",
     "upgrade_not_enabled",
-    "rate_limited",
+    "turned_away",
     "no_route",
     "refused",
     "empty_ok",
@@ -80,7 +80,21 @@ def client_certificate_said(text: str) -> bool:
 def own_cause(sight: Sight) -> Cause | None:
     """Why this hop answered by itself, or None where it did not."""
     answer = own_answer(sight)
-    return None if answer is None else cause_of(answer, sight.probe.plain)
+    if answer is None:
+        return None
+    cause = cause_of(answer, sight.probe.plain)
+    # HAProxy's 503 is also what it says where no rule chose a backend.
+    is_503 = cause == "upstream" and maker_of(answer) == "haproxy" and answer.status == 503
+    return "no_route" if is_503 and _is_passed_by_webhook(sight) else cause
+
+
+def _is_passed_by_webhook(sight: Sight) -> bool:
+    webhook = sight.probe.webhook
+    if webhook is None or sight.webhook_path == sight.stream_path:
+        return False
+    return bool(webhook.arrivals) or (
+        webhook.answer is not None and webhook.answer.stamp is not None
+    )
 
 
 def cause_of(answer: Answer, plain: Exchange | None) -> Cause:
@@ -113,7 +127,7 @@ def _by_status(answer: Answer, plain: Exchange | None) -> Cause:
     if status == 403:
         return "upgrade_not_enabled" if _is_by_upgrade(answer, plain) else "forbidden"
     if status == 429 or (status == 503 and maker_of(answer) == "nginx"):
-        return "rate_limited"  # nginx says 502 and 504 of its upstreams, never 503
+        return "turned_away"  # nginx says 502 and 504 of its upstreams, never 503
     if status in (404, 410, 421):
         return "no_route"
     if 400 <= status < 500:

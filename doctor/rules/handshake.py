@@ -7,11 +7,10 @@ from doctor.rules.ways import (
     asks_upgrade,
     exchange_behind,
     fields_differ,
+    gateway_refusal,
     has_failed,
     has_token,
     is_in_front,
-    is_repeated,
-    upgrade_answer,
 )
 
 KEY = "Sec-WebSocket-Key"
@@ -280,7 +279,7 @@ def connection_upgrade_on_all(sight: Sight, plain: Exchange) -> str | None:
 
 
 @rule("HS14")
-def names_recased(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | None:
+def names_recased(sight: Sight, upgrade: Exchange) -> str | None:
     """The hop respells header names, and what is behind it compares them with case.
 
     Why:
@@ -298,14 +297,15 @@ def names_recased(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | No
     Fix:
         Compare header names without case in the gateway.
     """
-    answer = upgrade_answer(sight.probe)
-    if answer is None or answer.stamp is None or not has_failed(sight) or is_repeated(sight):
+    answer, exchange = gateway_refusal(sight), sight.probe.through or upgrade
+    arrival = exchange.arrival
+    if answer is None or arrival is None or not is_in_front(sight):
         return None
-    if arrival.was_echoed or answer.stamp.received_status is None or not is_in_front(sight):
+    if not _is_alike(exchange.fields, arrival.fields) or arrival.version != "1.1":
         return None
-    if not _is_alike(upgrade.fields, arrival.fields) or arrival.version != "1.1":
+    if arrival.target != exchange.target:
         return None
-    respelled = _respelled(upgrade.fields, arrival.fields)
+    respelled = _respelled(exchange.fields, arrival.fields)
     if not respelled:
         return None
     return (

@@ -99,18 +99,20 @@ def challenged(sight: Sight, answer: Answer) -> str | None:
 
 
 @rule("PO04")
-def rate_limited(sight: Sight, answer: Answer) -> str | None:
-    """A limit of the hop is reached.
+def turned_away(sight: Sight, answer: Answer) -> str | None:
+    """The hop turns requests away for now.
 
     Why:
-        A limit for each client's address counts all calls as one client: they come from a few
-        addresses of Twilio's, or from one tunnel. (nginx says 503 for its limits unless
-        limit_req_status says 429; 503 may also be a `return 503` for maintenance.)
+        A limit is reached, or a maintenance page was left on. A limit for each client's
+        address counts all calls as one client: they come from a few addresses of Twilio's, or
+        from one tunnel. nginx says 503 for its limits (unless limit_req_status says 429) and
+        for `return 503`, and in the same words.
     Evidence:
         The hop's own 429, or nginx's own 503, which is never about its upstreams.
     Fix nginx:
         limit_req zone=calls burst=50 nodelay;   # error.log: "limiting requests"
         limit_conn calls 1000;                   # a stream holds one for the whole call
+        or remove the `return 503`
     Fix haproxy:
         http-request deny deny_status 429 if too_fast !{ path_beg /voice/ }
     Fix traefik:
@@ -122,9 +124,11 @@ def rate_limited(sight: Sight, answer: Answer) -> str | None:
     Fix:
         Raise the limit, or exempt the webhook's and the stream's path.
     """
-    if own_cause(sight) != "rate_limited":
+    if own_cause(sight) != "turned_away":
         return None
-    return f"{_itself(sight, answer)}: a limit is reached"
+    if answer.status == 429:
+        return f"{_itself(sight, answer)}: a limit is reached"
+    return f"{_itself(sight, answer)}: a limit is reached, or it was told to for maintenance"
 
 
 @rule("PO05")

@@ -4,7 +4,7 @@ from doctor.evidence import Answer, Sight
 from doctor.rules import rule
 from doctor.rules.causes import own_cause
 from doctor.rules.makers import maker_of
-from doctor.rules.ways import gateway_answer, is_repeated
+from doctor.rules.ways import gateway_answer, is_repeated, unasked
 
 
 @rule("HS04")
@@ -61,8 +61,8 @@ def answered_before_sidecar(sight: Sight, answer: Answer) -> str | None:
     maker = maker_of(answer)
     by = f" (in the words of {maker})" if maker and maker != "go" else ""
     return (
-        f"{sight.probe.hop.name} answered {answer.status} {answer.reason} itself{by}: nothing "
-        "arrived at the sidecar"
+        f"{sight.probe.hop.name} answered {answer.status} {answer.reason} itself{by}: "
+        f"{unasked(sight)}"
     )
 
 

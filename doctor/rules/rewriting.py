@@ -2,7 +2,7 @@
 
 from doctor.evidence import Arrival, Exchange, Probe, Sight
 from doctor.rules import rule
-from doctor.rules.ways import arrived_behind, is_in_front
+from doctor.rules.ways import arrived_behind, gateway_refusal, is_in_front
 
 PROTOCOL = "Sec-WebSocket-Protocol"
 EXTENSIONS = "Sec-WebSocket-Extensions"
@@ -61,8 +61,42 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
     )
 
 
-@rule("HS10", level="warning")
-def host_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | None:
+@rule("HS10")
+def host_rewritten(sight: Sight, arrival: Arrival) -> str | None:
+    """The hop replaces the Host header, and the gateway refuses what comes under another name.
+
+    Why:
+        The gateway knows its public name: it answers 421, 404 or 403 to another one, compares
+        Origin with Host, or puts Twilio's signed URL together from it.
+    Evidence:
+        The Host that arrived at the sidecar is not the one that was sent; the gateway refuses
+        the upgrade through this hop, and takes it directly.
+    Fix nginx:
+        proxy_set_header Host $host;        # default is the name in proxy_pass
+    Fix apache:
+        ProxyPreserveHost On
+    Fix traefik:
+        passHostHeader: true                # on the service's loadBalancer
+    Fix caddy:
+        reverse_proxy 127.0.0.1:8080        # without `header_up Host ...`
+    Fix envoy:
+        Remove host_rewrite_literal or auto_host_rewrite from the route.
+    Fix haproxy:
+        Remove `http-request set-header Host ...`.
+    Fix cloudflared:
+        originRequest: {}                   # without httpHostHeader
+    Fix:
+        Pass Host on as it came, or set the public URL in the gateway.
+    """
+    changed = _changed_host(sight)
+    refusal = gateway_refusal(sight)
+    if changed is None or refusal is None or not _is_whole(arrival):
+        return None
+    return f"{changed}, and the gateway answers {refusal.status} to it"
+
+
+@rule("HS21", level="warning")
+def host_hidden(sight: Sight, upgrade: Exchange) -> str | None:
     """The hop replaces the Host header and does not tell which it was.
 
     Why:
@@ -88,14 +122,30 @@ def host_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str | N
     Fix:
         Pass Host on as it came, or set the public URL in the gateway.
     """
-    sent, came = upgrade.sent("Host"), arrival.value("Host")
-    behind = arrived_behind(sight)
-    if not is_in_front(sight) or sent is None or _same_host(sent, came):
+    changed, arrival = _changed_host(sight), upgrade.arrival
+    if changed is None or arrival is None or gateway_refusal(sight) is not None:
         return None
     told = f"{arrival.value('X-Forwarded-Host') or ''} {arrival.value('Forwarded') or ''}".lower()
-    if sent.lower() in told or (behind is not None and behind.value("Host") == came):
+    return None if (upgrade.sent("Host") or "").lower() in told else changed
+
+
+def _changed_host(sight: Sight) -> str | None:
+    upgrade = sight.probe.upgrade
+    arrival = upgrade.arrival if upgrade is not None else None
+    if upgrade is None or arrival is None or not is_in_front(sight):
+        return None
+    sent, came = upgrade.sent("Host"), arrival.value("Host")
+    behind = arrived_behind(sight)
+    if sent is None or _same_host(sent, came):
+        return None
+    if behind is not None and behind.value("Host") == came:
         return None
     return f"{sight.probe.hop.name} replaced Host: {sent} was sent and {came or 'none'} arrived"
+
+
+def _is_whole(arrival: Arrival) -> bool:
+    """Whether nothing worse is wrong with what arrived."""
+    return not [each for each in arrival.violations if each.get("section") == "4.2.1"]
 
 
 def _same_host(sent: str, came: str | None) -> bool:

@@ -4,7 +4,7 @@ from doctor.evidence import Answer, Exchange, Probe, Sight
 from doctor.rules import rule
 from doctor.rules.causes import own_cause
 from doctor.rules.makers import maker_of
-from doctor.rules.ways import has_arrived, is_in_front, is_repeated
+from doctor.rules.ways import has_arrived, is_in_front, is_repeated, unasked
 
 _ORIGIN_FAULTS = ("destination_not_found",)
 
@@ -47,7 +47,7 @@ def no_route(sight: Sight, answer: Answer) -> str | None:
     """
     if own_cause(sight) != "no_route":
         return None
-    said = f"it answered {answer.status} itself and nothing arrived at the sidecar"
+    said = f"it answered {answer.status} itself, and {unasked(sight)}"
     return f"{sight.probe.hop.name} has no route for {_what(sight)}: {said}{_webhook(sight)}"
 
 

@@ -1,9 +1,12 @@
 """UP: the hop does not get through to what is behind it, which answers the doctor."""
 
+import re
+
 from doctor.evidence import Answer, Exchange, Probe, Sight
 from doctor.rules import rule
 from doctor.rules.causes import own_cause
-from doctor.rules.ways import has_arrived, is_in_front, is_repeated
+from doctor.rules.makers import maker_of
+from doctor.rules.ways import has_arrived, is_in_front, is_repeated, unasked, was_malformed
 
 # What the sidecar's stamp says where it did not get through to the gateway (RFC 9209 section 2.3).
 _UNREACHED = (
@@ -15,11 +18,26 @@ _UNREACHED = (
     "dns_timeout",
 )
 
+# Envoy's words for a handshake with its upstream that failed.
+_TLS_ERROR = re.compile(r"TLS_error|CERTIFICATE_VERIFY_FAILED")
+# What a 503 means besides, where the program has one page for all of it.
+_OR_ELSE = {
+    "haproxy": " (no server is up, none is free, or no backend was chosen)",
+    "apache": " (its worker is in error, or a rule says 503)",
+}
+
+
+def _or_else(answer: Answer) -> str:
+    maker = maker_of(answer)
+    return _OR_ELSE.get(maker, "") if maker is not None and answer.status == 503 else ""
+
 
 def _strangers(sight: Sight) -> tuple[str, ...]:
     """What came to the sidecar's port in place of the upgrade, where it can be this hop's."""
     upgrade = sight.probe.upgrade
-    if upgrade is None or not is_in_front(sight) or has_arrived(sight) is not False:
+    if upgrade is None or not is_in_front(sight):
+        return ()
+    if has_arrived(sight) is not False and was_malformed(sight) is None:
         return ()
     behind = sight.behind
     is_next = behind is None or behind.hop.kind == "sidecar"
@@ -45,7 +63,8 @@ def upstream_unreached(sight: Sight, answer: Answer) -> str | None:
     Why:
         The hop dials an address where nobody listens, or where somebody closes at once: a wrong
         port, `localhost` that means ::1 here and 127.0.0.1 there, a container's own loopback, a
-        server that a health check has taken out.
+        server that a health check has taken out. HAProxy and Apache have one 503 for all of
+        this, and for a request that no rule gave a server.
     Evidence:
         The hop's own 502 or 503, and nothing arrived at the sidecar, which answers the doctor.
     Fix nginx:
@@ -70,9 +89,11 @@ def upstream_unreached(sight: Sight, answer: Answer) -> str | None:
     """
     if own_cause(sight) != "upstream" or _strangers(sight) or _dials_tls(sight):
         return None
+    if _TLS_ERROR.search(answer.body):
+        return None
     return (
         f"{sight.probe.hop.name} does not reach {_behind(sight)}: it answered {answer.status} "
-        "itself and nothing arrived at the sidecar"
+        f"itself{_or_else(answer)}, and {unasked(sight)}"
     )
 
 
@@ -97,7 +118,7 @@ def upstream_timed_out(sight: Sight, answer: Answer) -> str | None:
         return None
     return (
         f"{sight.probe.hop.name} waited in vain for {_behind(sight)}: it answered {answer.status} "
-        "itself and nothing arrived at the sidecar"
+        f"itself, and {unasked(sight)}"
     )
 
 
@@ -219,11 +240,12 @@ def upstream_tls_failed(sight: Sight, answer: Answer) -> str | None:
     Fix:
         Dial https://, send the name that the certificate is for, and trust who signed it.
     """
-    if own_cause(sight) != "upstream" or _strangers(sight) or not _dials_tls(sight):
+    said = _TLS_ERROR.search(answer.body)
+    if own_cause(sight) != "upstream" or _strangers(sight) or not (_dials_tls(sight) or said):
         return None
     return (
         f"{sight.probe.hop.name} does not get through to {_behind(sight)} by TLS: it answered "
-        f"{answer.status} itself and nothing arrived at the sidecar (scheme, name, certificate)"
+        f"{answer.status} itself, and {unasked(sight)} (scheme, name, certificate)"
     )
 
 
@@ -277,3 +299,22 @@ def answer_never_came(sight: Sight, upgrade: Exchange) -> str | None:
         f"{sight.probe.hop.name} took the upgrade and never answered; nothing arrived at the "
         "sidecar"
     )
+
+
+@rule("UP09")
+def malformed_sent(sight: Sight) -> str | None:
+    """The hop sends the sidecar what it cannot take for a request.
+
+    Why:
+        The sidecar refuses what two programs could read differently: two lengths, a bare line
+        feed, two Hosts, or what is no HTTP/1.x at all.
+    Evidence:
+        Its stamp on the answer says error=http_request_error and why; asked directly by the
+        doctor it takes the same request.
+    Fix:
+        See which rule of the hop adds or rewrites the field that the reason names.
+    """
+    reason = was_malformed(sight)
+    if reason is None:
+        return None
+    return f"{sight.probe.hop.name} sends what the sidecar must refuse: {reason}"

@@ -5,7 +5,7 @@ answer, and the hop behind, asked the same. Where none of them is there the answ
 """
 
 from doctor.evidence import Answer, Arrival, Exchange, Probe, Sight
-from doctor.rules.makers import may_be_of
+from doctor.rules.makers import maker_of, may_be_of
 
 
 def upgrade_answer(probe: Probe | None) -> Answer | None:
@@ -60,12 +60,16 @@ def has_arrived(sight: Sight) -> bool | None:
         return None
     if upgrade.arrivals or _is_stamped(upgrade):
         return True
-    if upgrade.arrivals is not None:
-        return False
-    # Without the admin API: the stamp comes through the hop behind, and not through this one.
-    behind = exchange_behind(sight)
-    is_told = behind is not None and _is_stamped(behind)
-    return False if is_told and upgrade.answer and upgrade.answer.status != 101 else None
+    return None if upgrade.arrivals is None else False
+
+
+def was_malformed(sight: Sight) -> str | None:
+    """Why the sidecar could not read what this hop sent it, by its stamp; None where it could."""
+    answer = upgrade_answer(sight.probe)
+    stamp = answer.stamp if answer is not None else None
+    if stamp is None or stamp.error != "http_request_error" or not is_in_front(sight):
+        return None
+    return None if is_repeated(sight) else stamp.details
 
 
 def switched_behind(sight: Sight) -> Arrival | None:
@@ -85,10 +89,23 @@ def own_answer(sight: Sight) -> Answer | None:
     if answer.stamp is not None or is_repeated(sight):
         return None
     arrived = has_arrived(sight)
-    if arrived is None:
-        # Nobody behind tells: only what this kind of program writes itself can be its own.
-        return answer if may_be_of(answer, kind) else None
-    return None if arrived else answer
+    if arrived is not None:
+        return None if arrived else answer
+    # Without the admin API a missing stamp does not show that the sidecar was not asked: its 101
+    # may have been lost on the way back. Errors that a program writes in its own words do.
+    if answer.status < 300:
+        return None
+    behind = exchange_behind(sight)
+    is_stamped_behind = behind is not None and _is_stamped(behind)
+    is_known = maker_of(answer) is not None and is_stamped_behind
+    return answer if is_known or may_be_of(answer, kind) else None
+
+
+def unasked(sight: Sight) -> str:
+    """What shows that the sidecar did not make the answer, in words."""
+    if has_arrived(sight) is False:
+        return "nothing arrived at the sidecar"
+    return "the sidecar's stamp is not on it" if sight.has_sidecar else "the hop behind says else"
 
 
 def to_gateway(sight: Sight) -> Exchange | None:
@@ -108,6 +125,25 @@ def gateway_answer(sight: Sight) -> Answer | None:
         stamp = answer.stamp
         return answer if stamp is not None and stamp.received_status is not None else None
     return answer
+
+
+def gateway_refusal(sight: Sight) -> Answer | None:
+    """What the gateway answered through this hop in place of the 101 that it gives behind it."""
+    if is_gateway(sight) or not has_failed(sight):
+        return None
+    ours, behind = sight.probe, sight.behind
+    pairs = [
+        (ours.through, behind.through if behind else None),
+        (ours.upgrade, behind.upgrade if behind else None),
+    ]
+    for exchange, inner in pairs:
+        if exchange is None or not exchange.fault or exchange.answer is None:
+            continue
+        if inner is not None and _end(inner) == _end(exchange):
+            continue
+        if exchange.answer.status != 101 and _is_of_gateway(exchange):
+            return exchange.answer
+    return None
 
 
 def is_proven_through(front: Probe, hop: Probe) -> bool:
