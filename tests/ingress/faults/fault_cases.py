@@ -9,7 +9,7 @@ format.
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +26,17 @@ class BadCase(ValueError):  # noqa: N818 - a verdict on a file
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the doctor must say. `warns` are the rules that may speak below the level of errors."""
+    """What the doctor must say.
+
+    `also` are other rules that are due at the level of errors, where a case has two faults, `warns`
+    those that may warn.
+    """
 
     verdict: Literal["healthy", "broken", "cannot_tell"] = "broken"
     hop: str | None = None
     phase: str | None = None
     rule: str | None = None
+    also: tuple[str, ...] = ()
     warns: tuple[str, ...] = ()
 
 
@@ -54,7 +59,8 @@ class Case:
     gateway: str = "proper"
     client: str = "101"
     backend: tuple[str, ...] = ()
-    secure: bool = False
+    secure: bool = False  # the outermost hop is asked by https
+    inner_secure: bool = False  # ... and the ones behind it
     server_name: str = "voice.example.com"
     host: str = "voice.example.com"
     path: str = "/voice/stream"
@@ -66,8 +72,6 @@ class Case:
     settle_s: float = 0.0  # until a health check has found its verdict
     sidecar: tuple[str, ...] = ()  # further options of `hopscope proxy`
     reload_when_idle: bool = False
-    unseen_because: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, program: str) -> str:
         """The configuration of one program of the chain; "" where it has its proper one."""
@@ -82,7 +86,7 @@ class Case:
 
 
 _EXPECTED = {each.name for each in fields(Expected)}
-_OWN = {"name", "set", "files", "expected", "extra"}
+_OWN = {"name", "set", "files", "expected"}
 _KEYS = {each.name for each in fields(Case)} - _OWN | _EXPECTED
 
 

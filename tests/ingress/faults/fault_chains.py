@@ -200,7 +200,9 @@ class Laboratory:
         )
         stack.callback(_end, process)
         _wait(port, process, folder, program.ready, started.ping)
-        scheme = "https" if case.secure and name == case.chain[-1] else "http"
+        is_outermost = name == case.chain[-1]
+        is_secure = case.secure if is_outermost else case.inner_secure
+        scheme = "https" if is_secure else "http"
         return Hop(name, program.kind, f"{scheme}://127.0.0.1:{port}", started.config)
 
 

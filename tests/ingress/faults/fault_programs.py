@@ -42,7 +42,7 @@ class Program:
 
 
 def write_nginx(path: str, folder: Path, site: str, listen: str) -> Started:
-    """The case is what stands in http {}."""
+    """The case is what stands in http {}; a file main.conf of it stands outside."""
     (folder / "site.conf").write_text(site)
     config = folder / "nginx.conf"
     config.write_text(
@@ -52,6 +52,7 @@ worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
 {_as_root("user root;")}
+include {folder}/main*.conf;
 events {{ worker_connections 256; }}
 http {{
     access_log {folder}/access.log;

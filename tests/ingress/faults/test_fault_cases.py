@@ -1,4 +1,4 @@
-"""Each case of the laboratory is the fault that it says it is: callers and gateways see it."""
+"""Each case is the fault that it says it is, and the doctor names the hop, the phase, the rule."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import pytest
 
 from ingress.faults.fault_cases import Case, all_cases
 from ingress.faults.fault_chains import Chain, Laboratory
+from ingress.faults.fault_lab import Outcome, look
 
 CASES = all_cases()
 
@@ -22,3 +23,9 @@ def test_a_caller_gets_and_the_gateway_sees_what_the_case_says(
 ) -> None:
     seen = laboratory.look(chain)
     assert (seen.client, seen.lacks(chain.case.backend)) == (chain.case.client, [])
+
+
+def test_the_doctor_says_what_is_so_and_no_more(chain: Chain, outcomes: list[Outcome]) -> None:
+    outcome = look(chain)
+    outcomes.append(outcome)
+    assert outcome.complaints == [], outcome.diagnosis.sentence
