@@ -55,6 +55,7 @@ async def probe_chain(
         if probe.can_echo:
             progress(f"{probe.hop.name}: echo")
         await probe.echo()
+    await asyncio.gather(*(probe.open_idle() for probe in probing))
     if options.idle_s:
         progress(f"silent for {options.idle_s:g} s")
     await asyncio.gather(*(probe.stay_silent() for probe in probing))

@@ -50,6 +50,7 @@ class HopProbe:
         self._exchanges: dict[str, Exchange] = {}
         self._ids: dict[str, str] = {}
         self._stream: ProbeStream | None = None
+        self._idle: ProbeStream | None = None
         self._echoes: list[Echo] = []
         self._silence: Silence | None = None
         self._soak: Soak | None = None
@@ -233,10 +234,15 @@ class HopProbe:
         bad = next((echo for echo in echoes if echo.fault), None)
         self._add(name, began, bad.fault if bad else "", f"{bad.name}: {bad.saw}" if bad else "")
 
+    async def open_idle(self) -> None:
+        """Open the stream that is to be left silent."""
+        if self._options.idle_s and self._stream is not None:
+            self._idle = await self.open_stream()
+
     async def stay_silent(self) -> None:
-        """Leave a stream idle for as long as the options say."""
-        seconds = self._options.idle_s
-        if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
+        """Leave it idle for as long as the options say."""
+        stream, seconds = self._idle, self._options.idle_s
+        if stream is None:
             return
         began = perf_counter()
         self._silence = await stay_silent(stream, seconds, self._options.echo_s)
