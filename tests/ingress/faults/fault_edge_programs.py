@@ -17,6 +17,8 @@ def write_caddy(path: str, folder: Path, sites: str, listen: str) -> Started:
     """The case is a Caddyfile; the block of global options is added where it has none."""
     config = folder / "Caddyfile"
     text = sites if sites.lstrip().startswith("{") else _CADDY_OPTIONS + sites
+    if "skip_install_trust" not in text:
+        raise ValueError("a Caddyfile of the laboratory must not touch what this machine trusts")
     config.write_text(text)
     homes = [f"XDG_{name}_HOME={folder}" for name in ("DATA", "CONFIG")]
     command = [path, "run", "--config", str(config), "--adapter", "caddyfile"]
@@ -59,6 +61,7 @@ _CADDY_OPTIONS = """\
 {
 	admin off
 	persist_config off
+	skip_install_trust
 	auto_https disable_redirects
 	default_bind 127.0.0.1
 }
