@@ -226,7 +226,12 @@ class Gateway:
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.events.say("task_failed", "error", error=repr(fault)[:300])
 
 
 def _dialling(settings: GatewaySettings, calls: Calls) -> Dialling | None:

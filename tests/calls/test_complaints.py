@@ -6,6 +6,7 @@ Numbers are issues: openclaw/openclaw, pipecat-ai/pipecat, openai/openai-realtim
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from doctor.playout import Playout
 from gateway.speech import ProviderError
 from gateway.twiml import GONE
 from gateway.voices import APOLOGY
+from stand_ins import OpenAIStandIn
 
 
 def test_a_second_call_works_as_the_first_did() -> None:
@@ -212,6 +214,7 @@ def test_a_voice_that_fails_is_heard_to_fail() -> None:
                 "no_credit",
                 402,
             )
+            assert failed["call_sid"] == heard.report.call_sid
             labels = {"kind": "voice", "provider": "letters", "reason": "no_credit"}
             assert at.value("hopscope_speech_failures_total", **labels) == 1
             assert at.of("call_ended")[0]["ending"] == "provider_failed"
@@ -321,6 +324,7 @@ def test_the_ears_are_open_before_the_stream_is() -> None:
         async with at_work(**cast) as at:
             await at.fetch_twiml()
             assert cast["ears"][0].open == 1
+        assert cast["ears"][0].open == 0  # nobody came
 
     run(work)
 
@@ -369,6 +373,38 @@ def test_the_caller_interrupts_and_is_heard_at_once() -> None:
             assert answer.endswith("    ssssttttoooopppp....")
             [barge_in] = at.of("barge_in")
             assert barge_in["clear_ms"] < 20
+
+    run(work)
+
+
+def test_a_realtime_agent_that_is_interrupted_knows_how_much_was_heard() -> None:
+    """It would go on as if the caller had heard all that it sent."""
+
+    async def work() -> None:
+        async with OpenAIStandIn() as vendor:
+            vendor.reply = [f"word{number} " for number in range(8)]  # 2.4 s
+            agent = {"provider": "realtime", "base_url": vendor.url}
+            async with at_work(
+                voices=[LettersVoice()],
+                greeting="Hi.",
+                tables={"agent": agent},
+                credentials={"openai": vendor.api_key},
+            ) as at:
+                manners = replace(BRISK, barge_in_s=0.8)
+                heard = await at.call("words", "words", manners=manners)
+                stream = heard.report.stream
+                assert stream is not None
+                assert stream.clears == 1
+                first, second = at.of("turn")
+                assert (first["was_interrupted"], second["was_interrupted"]) == (True, False)
+                words = first["agent"].split()
+                assert words == [f"word{number}" for number in range(len(words))]
+                [(_, heard_ms)] = vendor.sessions[0].truncated  # type: ignore[attr-defined]
+                assert 800 <= heard_ms < 2200
+                # As many of the words as there was time for: 50 ms a letter.
+                spoken_ms = 50 * len(" ".join(words))
+                assert abs(heard_ms - spoken_ms) < 500
+                assert len(second["agent"].split()) == 8
 
     run(work)
 
