@@ -3,7 +3,7 @@
 #   make run     set up, then hold a simulated phone call in two turns, offline
 #   make test    set up, then run all tests (real programs that are missing are skipped by name)
 #   make check   ruff, mypy --strict and the tests
-#   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets
+#   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
 
 PYTHON ?= python3
 VENV := .venv

@@ -142,6 +142,7 @@ class Conversation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._activity.close()
             if self._turn is not None:
                 self._close_turn(self._speaker.heard(), was_interrupted=True)
             await self._hearing.close()

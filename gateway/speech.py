@@ -110,6 +110,9 @@ class VoiceActivity(Protocol):
     def receive_audio(self, audio: bytes) -> list[tuple[float, float]]:
         """(probability of speech, seconds) for each window that became complete, in order."""
 
+    def close(self) -> None:
+        """The call is over: what it borrowed goes to the next."""
+
 
 class Agent(Protocol):
     """Who answers."""

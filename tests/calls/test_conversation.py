@@ -139,6 +139,8 @@ class ByteActivity:
     def receive_audio(self, audio: bytes) -> list[tuple[float, float]]:
         return [(0.95 if audio[:1] == b"v" else 0.0, 0.02)]
 
+    def close(self) -> None: ...
+
 
 class FakeAgent:
     name = "fake"
