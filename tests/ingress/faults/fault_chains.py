@@ -181,7 +181,8 @@ class Laboratory:
         }
         text = case.text(name) or program.proper
         for peer in places_of(text + "".join(case.snippets.values())) - places.keys():
-            places[peer] = self.address(peer)
+            address = self.address(peer.removesuffix("_port"))
+            places[peer] = address.rpartition(":")[2] if peer.endswith("_port") else address
         folder.mkdir(parents=True)
         for path, snippet in case.snippets.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
