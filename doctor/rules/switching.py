@@ -4,6 +4,7 @@ from doctor.evidence import Answer, Exchange, Probe, Sight
 from doctor.rules import rule
 from doctor.rules.handshake import KEY
 from doctor.rules.ways import (
+    exchange_behind,
     has_arrived,
     has_failed,
     is_in_front,
@@ -13,6 +14,7 @@ from doctor.rules.ways import (
 )
 
 ACCEPT = "Sec-WebSocket-Accept"
+LATE_MS = 4000.0  # Twilio waits 5 s
 
 
 @rule("HS06")
@@ -132,10 +134,17 @@ def switch_held(sight: Sight, probe: Probe) -> str | None:
     Fix:
         Take response buffering and body filters off the stream's path.
     """
-    phase = probe.phase("response")
-    if phase is None or phase.fault != "held" or is_repeated(sight):
+    upgrade, behind = probe.upgrade, exchange_behind(sight)
+    if upgrade is None or switched_behind(sight) is None or is_repeated(sight):
         return None
-    return f"{probe.hop.name} held the 101 back: {phase.detail or f'{phase.ms:.0f} ms'}"
+    soon = behind is not None and behind.ms < LATE_MS / 4
+    late = upgrade.answer is not None and upgrade.ms > LATE_MS and soon
+    if upgrade.fault != "held" and not late:
+        return None
+    return (
+        f"{probe.hop.name} held the 101 back: it left the sidecar at once and came after "
+        f"{upgrade.ms / 1000:.1f} s"
+    )
 
 
 @rule("HS20")
