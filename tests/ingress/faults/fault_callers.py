@@ -131,7 +131,7 @@ def _talk(sock: socket.socket, rest: bytes, idle_s: float) -> str:
         sock.sendall(b"\x81\x85\0\0\0\0hello")
     try:
         data = rest
-        while len(data) < 7:
+        while len(data) < 7 and not (data[:1] == b"\x88" and len(data) > 3):
             more = sock.recv(4096)
             if not more:
                 break

@@ -357,6 +357,14 @@ def speaks_tls_other_name(peer: Peer) -> None:
     _through_tls(peer, "other", proper)
 
 
+def speaks_tls_go(peer: Peer) -> None:
+    """It wants TLS, and tells who comes in plain, as Go's net/http does (V10)."""
+    peer.read_head()
+    peer.sock.sendall(
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    )
+
+
 def _through_tls(peer: Peer, certificate: str, behaviour: Behaviour) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(peer.certs / f"{certificate}.pem", peer.certs / f"{certificate}.key")
