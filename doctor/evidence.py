@@ -142,6 +142,8 @@ class Arrival:
     route: str | None = None
     upstream: str | None = None
     violations: tuple[dict[str, Any], ...] = ()
+    # Of the whole target, in which parts are hidden (proxy/probes.py); "" where it is not known.
+    target_digest: str = ""
     answer_fields: Pairs = ()  # of the response that left the sidecar
     was_echoed: bool = False  # the sidecar answered it itself, as it was asked to
 
@@ -165,6 +167,7 @@ class Exchange:
     fault: Fault | Literal[""] = ""
     first_bytes: str = ""  # what came in place of HTTP, printable
     arrivals: tuple[Arrival, ...] | None = None
+    target_digest: str = ""  # of the whole target that was sent, to compare with an arrival's
     strangers: tuple[Stranger, ...] = ()  # heads that the sidecar could not read meanwhile
 
     @property

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.exchange import Exchange
 from proxy.http1 import RequestHead, parse_request_head
-from proxy.probes import ARRIVALS_LIMIT, LIFETIME_S, PROBES_LIMIT, Asked, Probes
+from proxy.probes import ARRIVALS_LIMIT, LIFETIME_S, PROBES_LIMIT, Asked, Probes, target_digest
 
 
 def carrying(*values: str) -> RequestHead:
@@ -118,3 +118,21 @@ def test_armed_probes_are_bounded_until_they_expire() -> None:
     assert len(ids) == PROBES_LIMIT
     assert probes.arm(1.0) is None
     assert probes.arm(LIFETIME_S) is not None
+
+
+def test_targets_that_are_shown_alike_are_told_apart_by_their_digest() -> None:
+    probes = Probes()
+    probe_id = probes.arm(0)
+    assert probe_id is not None
+    for query in ("a%2Fb", "a/b"):
+        exchange = Exchange("i", 0, "", "")
+        exchange.request = RequestHead(b"", "1.1", (), "GET", f"/voice/stream?token={query}")
+        probes.record(probe_id, exchange)
+    rows = probes.arrivals(probe_id, 1)
+    assert rows is not None
+    assert [row["target"] for row in rows] == ["/voice/stream?token=[hidden]"] * 2
+    assert [row["target_digest"] for row in rows] == [
+        target_digest("/voice/stream?token=a%2Fb"),
+        target_digest("/voice/stream?token=a/b"),
+    ]
+    assert len({row["target_digest"] for row in rows}) == 2

@@ -16,6 +16,7 @@ from proxy.redact import (
     shown_headers,
     shown_raw_head,
     shown_target,
+    shown_text,
     shown_value,
 )
 
@@ -300,3 +301,8 @@ def test_what_a_url_or_a_parameter_may_carry_beside_a_name_is_hidden(
     name: str, value: str, shown: str
 ) -> None:
     assert shown_value(name, value) == shown
+
+
+def test_text_of_a_peer_is_shown_without_what_looks_like_a_token() -> None:
+    assert shown_text("404 page not found") == "404 page not found"
+    assert shown_text('{"token": "abc123DEF456ghi789JKL"}') == '{"token": "[hidden]"}'

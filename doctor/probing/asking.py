@@ -22,6 +22,7 @@ from proxy.http1 import (
     parse_request_head,
     parse_response_head,
 )
+from proxy.probes import target_digest
 from proxy.redact import shown_target, shown_text
 
 HEAD_LIMIT = 32 * 1024
@@ -85,6 +86,7 @@ async def ask(
         answer,
         fault,
         first,
+        target_digest=target_digest(path),
     )
     return Asked(exchange, detail, switched)
 

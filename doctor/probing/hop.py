@@ -137,8 +137,7 @@ class HopProbe:
         probe_id = await self._arm()
         if probe_id is not None:
             self._ids[name] = probe_id
-        echo = echo and what == "upgrade" and not self._is_behind
-        fields = with_probe(fields, probe_id, echo=echo)
+        fields = with_probe(fields, probe_id, echo=echo and what == "upgrade")
         asked = await ask(self._line, what, "GET", path, fields, self._options.answer_s)
         self._exchanges[name] = asked.exchange
         return asked
@@ -148,7 +147,7 @@ class HopProbe:
             asked.switched.abort()
 
     async def _arm(self) -> str | None:
-        if self._plan.admin is None:
+        if self._plan.admin is None or self._is_behind:
             return None
         try:
             return await self._plan.admin.arm()

@@ -118,6 +118,7 @@ def read_arrival(row: dict[str, Any]) -> Arrival:
         reason=row.get("reason") or "",
         route=row.get("route"),
         upstream=row.get("upstream"),
+        target_digest=row.get("target_digest") or "",
         violations=tuple(row.get("violations") or ()),
         answer_fields=_pairs(row.get("response_head")),
         was_echoed=row.get("route") == "probe-echo",

@@ -152,6 +152,53 @@ def test_an_armed_probe_may_ask_for_the_echo_in_place_of_the_gateway(
     assert sidecar.event("handshake")["route"] == "probe-echo"
 
 
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (b"hopscope:close 4001 that was it", b"\x88\x0d\x0f\xa1that was it"),
+        (b"hopscope:close 1000", b"\x88\x02\x03\xe8"),
+        (b"hopscope:close 1005", b"\x81\x13hopscope:close 1005"),  # no code for a wire
+        (b"hopscope:close 400", b"\x81\x12hopscope:close 400"),
+    ],
+)
+def test_the_echo_closes_with_a_code_where_it_is_asked_to(
+    sidecar: RunningSidecar, message: bytes, answer: bytes
+) -> None:
+    probe = _json(sidecar, "/api/probes", "POST")
+    with sidecar.connect() as client:
+        client.send(UPGRADE[:-2] + f"X-Hopscope-Probe: {probe['id']}; echo\r\n\r\n".encode())
+        client.receive_head()
+        client.send(bytes((0x81, 0x80 | len(message))) + b"\0\0\0\0" + message)
+        assert client.receive(len(answer)) == answer
+
+
+def test_the_index_tells_where_the_sidecar_listens(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar()
+    told = _json(sidecar, "/")
+    assert told["listen"] == f"127.0.0.1:{sidecar.port}"
+    assert told["proxy_protocol"] is False
+    assert _json(start_sidecar(proxy_protocol=True), "/")["proxy_protocol"] is True
+
+
+def test_a_target_is_told_its_route_and_what_it_becomes_there(
+    start_sidecar: StartSidecar,
+) -> None:
+    routes = [
+        {"name": "voice", "prefix": "/voice", "upstream": "http://127.0.0.1:1"}
+        | {"strip_prefix": "/voice"},
+        {"name": "other", "host": "other.example.com", "upstream": "http://127.0.0.1:2"},
+    ]
+    sidecar = start_sidecar(upstream=None, route=routes)
+    assert _json(sidecar, "/api/route?target=%2Fvoice%2Fstream%3Fa%3D1&host=any") == {
+        "route": "voice",
+        "upstream": "http://127.0.0.1:1",
+        "target": "/stream?a=1",
+    }
+    assert _json(sidecar, "/api/route?target=/x&host=other.example.com:443")["route"] == "other"
+    assert _ask(sidecar, "/api/route?target=/x&host=any")[0] == 404
+    assert _ask(sidecar, "/api/route")[0] == 404
+
+
 def test_the_metrics_parse_and_count_what_passed(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
