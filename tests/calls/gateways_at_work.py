@@ -105,14 +105,19 @@ class ToldListener:
 
     def __init__(self, ears: ToldEars) -> None:
         self._ears, self._number = ears, -1
+        self._audio = b""
 
     def begin(self) -> None:
         self._number += 1
+        self._audio = b""
 
-    def hear(self, audio: bytes) -> None: ...
+    def hear(self, audio: bytes) -> None:
+        self._audio += audio
 
     async def transcribe(self) -> str:
         texts = self._ears.texts
+        if not self._audio:
+            return ""
         return texts[self._number] if self._number < len(texts) else "and so on"
 
     async def close(self) -> None:

@@ -351,6 +351,33 @@ def test_ears_that_open_late_hear_what_was_said_before() -> None:
     run(work)
 
 
+def test_ears_that_fail_while_we_greet_are_owned_up_to_at_once() -> None:
+    """Else the caller is invited to speak, and nobody listens."""
+
+    async def work() -> None:
+        cast = simple_cast()
+        may_fail = asyncio.Event()
+
+        async def fail() -> Any:
+            await may_fail.wait()
+            raise ProviderError("told", "timeout")
+
+        cast["ears"][0].listen = fail
+        async with at_work(greeting="Hi, " * 40, **cast) as at:
+            calling = asyncio.create_task(at.call())
+            await at.until("stream_status", status="stream-started")
+            asyncio.get_running_loop().call_later(0.5, may_fail.set)
+            heard = await calling
+            greeting, _, said = heard.text.partition("I am")
+            assert greeting.startswith("Hi, Hi, ")
+            assert len(greeting) < 120
+            assert said == " sorry, I cannot answer right now.Please call again later."
+            assert at.of("barge_in") == []  # nobody interrupted
+            assert heard.close_codes == [1011]
+
+    run(work)
+
+
 def test_the_caller_interrupts_and_is_heard_at_once() -> None:
     """Without `clear` a second or more goes on playing (pipecat 366, 3191)."""
 
