@@ -13,7 +13,7 @@ from doctor.linting.findings import Becomes, LintReport, Paths
 from doctor.linting.nginx_case import NGINX, Case
 from doctor.linting.nginx_parser import Config, parse
 from doctor.linting.nginx_passage import Passage, follow
-from doctor.linting.nginx_servers import Server, servers, taking
+from doctor.linting.nginx_servers import Server, names_host, servers, share_address, taking
 from doctor.linting.nodes import Unreadable
 from doctor.linting.ways import requests_of
 
@@ -33,7 +33,7 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
 
 
 def _cases(config: Config, paths: Paths) -> Iterator[Case]:
-    """What is to be judged: for each path the server{} that is meant to take it."""
+    """What is to be judged: for each path the servers that are meant to take it."""
     found = servers(config)
     if not found:
         return
@@ -41,15 +41,29 @@ def _cases(config: Config, paths: Paths) -> Iterator[Case]:
     passages = [tuple(follow(server, request) for request in requests) for server in found]
     asked = taking(found, paths.host) if paths.host else found
     voice = _voice_servers(passages)
+    rows: list[list[Case]] = []
     for of_path in zip(*passages, strict=True):
         reachable = [each for each in of_path if each.server in asked]
-        meant = [each.server for each in of_path if each.is_proxied and each.is_specific]
-        elsewhere = meant[0] if meant and not any(each.is_proxied for each in reachable) else None
         cases = [
-            Case(each, passages[found.index(each.server)], paths, elsewhere)
+            Case(each, passages[found.index(each.server)], paths, _elsewhere(each, of_path))
             for each in _chosen(reachable, voice)
         ]
-        yield from _without_other_sites(cases)
+        rows.append(cases)
+    stream = next((row for row in rows if row and row[0].role == "stream"), [])
+    meant_servers = [case.passage.server for case in _without_other_sites(stream)]
+    for row in rows:
+        yield from [case for case in row if case.passage.server in meant_servers] or row
+
+
+def _elsewhere(passage: Passage, of_path: Sequence[Passage]) -> Server | None:
+    """Where the path would be passed on, had the host not fallen to a default server."""
+    host = passage.request.host
+    if passage.is_proxied or not host or names_host(passage.server, host):
+        return None
+    for other in of_path:
+        if other.is_proxied and share_address(other.server, passage.server):
+            return other.server
+    return None
 
 
 def _without_other_sites(cases: Sequence[Case]) -> Sequence[Case]:
@@ -102,7 +116,7 @@ def _becomes(cases: Sequence[Case]) -> tuple[Becomes, ...]:
         passage = case.passage
         is_taken = passage.chain or passage.by is not None
         place = passage.place if is_taken else ""
-        rows.append(Becomes(case.path, place, passage.upstream, passage.target))
+        rows.append(Becomes(case.path, place, passage.upstream, case.target))
     return tuple(dict.fromkeys(rows))
 
 

@@ -9,6 +9,7 @@ from doctor.linting.findings import Level, Paths
 from doctor.linting.nginx_parser import Directive
 from doctor.linting.nginx_passage import Passage
 from doctor.linting.nginx_servers import Server
+from proxy.redact import shown_target
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -29,7 +30,13 @@ class Case:
 
     @property
     def path(self) -> str:
-        return self.passage.request.path
+        """As it may be shown: a query may be a token."""
+        return shown_target(self.passage.request.path)
+
+    @property
+    def target(self) -> str:
+        """What the path becomes, as it may be shown."""
+        return shown_target(self.passage.target)
 
     @property
     def is_stream(self) -> bool:

@@ -140,7 +140,8 @@ class _Reader:
                 return [(Path(name), _text(Path(name))) for name in names if Path(name).is_file()]
             if glob.has_magic(pattern) and (base / pattern).parent.is_dir():
                 return []
-        return None
+        is_relative_glob = glob.has_magic(pattern) and not pattern.startswith("/")
+        return [] if is_relative_glob else None
 
 
 def _text(path: Path) -> str:
@@ -152,31 +153,33 @@ def _text(path: Path) -> str:
 
 def _parse_text(text: str, file: Path, context: str | None) -> tuple[Directive, ...]:
     """The statements of one file. `context` is where it is included; None tells it from itself."""
-    if context is None:
-        context = _context_of(_statements(_payload(text, check_args=False), file))
-    wrapping = _WRAPPINGS[context]
+    bare = _payload(text, check_args=False)
+    _refuse_faults(bare, text, file)
+    wrapping = _WRAPPINGS[context or _context_of(_statements(bare, file))]
     wrapped = "".join(f"{each} {{" for each in wrapping) + text + "\n" + "}" * len(wrapping)
     payload = _payload(wrapped, check_args=True)
-    # What newer nginxes allow and crossplane does not know looks like a wrong number of arguments.
-    faults = [each for each in payload["errors"] if not each["error"].startswith("invalid")]
-    if faults:
-        raise Unreadable(f"{file}: {_told(faults[0], text)}")
+    _refuse_faults(payload, text, file)
     if payload["errors"]:
         suspects = {each["line"] for each in payload["errors"]}
         payload = _payload(wrapped, check_args=False)
         _refuse_missing_semicolon(_statements(payload, file), suspects, file)
     block = _statements(payload, file)
     for _ in wrapping:
-        if not block:
-            raise Unreadable(f"{file}: a }} closes what was not opened in it")
         block = block[0].block or ()
     return block
+
+
+def _refuse_faults(payload: dict[str, Any], text: str, file: Path) -> None:
+    # What newer nginxes allow and crossplane does not know looks like a wrong number of arguments.
+    faults = [each for each in payload["errors"] if not each["error"].startswith("invalid")]
+    if faults:
+        raise Unreadable(f"{file}: {_told(faults[0], text)}")
 
 
 def _payload(text: str, *, check_args: bool) -> dict[str, Any]:
     """What crossplane makes of a text; it reads nothing but files."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as copy:
-        copy.write(text)
+        copy.write(f"{text}\n")  # its lexer loses a word that ends the file
         copy.flush()
         payload: dict[str, Any] = crossplane.parse(
             copy.name, single=True, check_ctx=False, check_args=check_args

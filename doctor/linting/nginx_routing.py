@@ -1,5 +1,6 @@
 """nginx: which location takes a path, and what the path becomes behind it (NG10 to NG19)."""
 
+import re
 from collections.abc import Iterator
 
 from doctor.linting.family import Saw
@@ -13,19 +14,31 @@ _UNROUTED = ("try_files", "internal")
 
 def _is_changed(case: Case) -> bool:
     target = case.passage.target
-    return case.passage.is_proxied and target not in ("", case.path) and "$" not in target
+    is_other = target not in ("", case.passage.request.path)
+    return case.passage.is_proxied and is_other and "$" not in target
 
 
 def _is_only_normalised(case: Case) -> bool:
-    """The change is what nginx's own normalisation makes of the path."""
-    return case.passage.target == normalised_target(case.path)
+    """The change is what nginx's own normalisation makes of the path, or the query is gone."""
+    normalised = normalised_target(case.passage.request.path)
+    return case.passage.target in (normalised, normalised.partition("?")[0])
+
+
+def _loses_queries(case: Case) -> bool:
+    """proxy_pass is made of variables, and none of them has the query."""
+    if not case.passage.is_proxied or "$" not in case.passage.at.args[0]:
+        return False
+    has_path = re.search(r"://[^/]+/|\$(document_)?uri\b", case.passage.at.args[0])
+    query = re.search(r"\$\{?(args|query_string|request_uri|is_args)\b", case.passage.at.args[0])
+    return has_path is not None and query is None
 
 
 def _level(case: Case) -> Level | None:
     """All paths with one prefix less are an arrangement; what is changed alone is a slip."""
     other = case.other("webhook" if case.role == "stream" else "stream")
     if case.role != "status" and other is not None and other.is_proxied:
-        alike = are_moved_alike(case.path, case.passage.target, other.request.path, other.target)
+        path = case.passage.request.path
+        alike = are_moved_alike(path, case.passage.target, other.request.path, other.target)
         return "warning" if alike else None
     return case.level
 
@@ -44,8 +57,7 @@ def prefix_replaced(case: Case) -> Iterator[Saw]:
     """
     if _is_changed(case) and not case.passage.rewrites and not _is_only_normalised(case):
         yield case.saw(
-            f"{case.passage.place} has {case.passage.at.told}: {case.path} becomes "
-            f"{case.passage.target}",
+            f"{case.passage.place} has {case.passage.at.told}: {case.path} becomes {case.target}",
             level=_level(case),
         )
 
@@ -66,7 +78,7 @@ def path_rewritten(case: Case) -> Iterator[Saw]:
     if _is_changed(case) and case.passage.rewrites:
         rewrite = case.passage.rewrites[-1]
         yield case.saw(
-            f"{rewrite.place}: {case.path} becomes {case.passage.target}",
+            f"{rewrite.place}: {case.path} becomes {case.target}",
             rewrite,
             level=_level(case),
         )
@@ -74,18 +86,22 @@ def path_rewritten(case: Case) -> Iterator[Saw]:
 
 @NGINX.rule("NG12")
 def path_normalised(case: Case) -> Iterator[Saw]:
-    """proxy_pass has a path or $uri, so what is passed on is nginx's reading of the path.
+    """What is passed on is nginx's reading of the request: decoded, or without its query.
 
     Why:
-        nginx decodes %2F, merges slashes and resolves dots before it replaces a part of the path.
-        The bytes that the gateway gets are not those that Twilio asked for and signed.
+        Where proxy_pass has a path, nginx decodes %2F, merges slashes and resolves dots before it
+        puts the rest behind it. Where it has variables, what they hold is all that is sent: $uri
+        has no query. The gateway gets other bytes than Twilio asked for and signed.
     Fix:
         proxy_pass http://127.0.0.1:8080;   # no path: the request goes on as it came
+        proxy_pass http://$gateway$request_uri;   # with variables
     """
     if _is_changed(case) and not case.passage.rewrites and _is_only_normalised(case):
         yield case.saw(
-            f"{case.passage.at.told}: {case.path} becomes {case.passage.target}", level=case.level
+            f"{case.passage.at.told}: {case.path} becomes {case.target}", level=case.level
         )
+    elif _loses_queries(case):
+        yield case.saw(f"{case.passage.at.told} drops the query of {case.path}", level="warning")
 
 
 @NGINX.rule("NG13")
@@ -100,6 +116,8 @@ def path_unrouted(case: Case) -> Iterator[Saw]:
     """
     passage = case.passage
     by = passage.by.name if passage.by is not None else ""
+    if case.elsewhere is not None:
+        return
     if passage.ending == "static":
         taken = f"{passage.place} takes {case.path}, and passes nothing on"
         text = taken if passage.chain else f"no location of {passage.place} takes {case.path}"
@@ -123,7 +141,7 @@ def path_redirected(case: Case) -> Iterator[Saw]:
         Let https reach a server{} that passes the path on; before the redirect:
         location /voice/ { proxy_pass http://127.0.0.1:8080; }
     """
-    if case.passage.ending == "redirected":
+    if case.passage.ending == "redirected" and case.elsewhere is None:
         by = case.passage.at
         slash = " (to the path with a slash)" if by.name == "location" else ""
         level: Level | None = None if case.role == "stream" else "warning"
@@ -144,7 +162,8 @@ def path_answered(case: Case) -> Iterator[Saw]:
         location /voice/ { proxy_pass http://127.0.0.1:8080; }
     """
     passage = case.passage
-    if passage.ending == "answered" and passage.at.name not in _UNROUTED:
+    is_ours = passage.at.name not in _UNROUTED and case.elsewhere is None
+    if passage.ending == "answered" and is_ours:
         method = f" (asked with {passage.request.method})"
         yield case.saw(
             f"{case.path} is answered {passage.code} by {passage.at.place}{method}",
@@ -190,7 +209,7 @@ def resolver_missing(case: Case) -> Iterator[Saw]:
     # Without http{} in sight an upstream{} or a resolver may be elsewhere.
     is_all_known = passage.server.has_http and not passage.has_unknown_include()
     if is_name and not is_unix and is_all_known and passage.effective("resolver") is None:
-        yield case.saw(f"{passage.at.told} needs a resolver for {name}", level=case.level)
+        yield case.saw(f"{passage.at.place} needs a resolver for {name}", level=case.level)
 
 
 @NGINX.rule("NG18")
@@ -211,7 +230,7 @@ def tls_mismatch(case: Case) -> Iterator[Saw]:
     wrong = {"http": ":443", "https": ":80"}.get(passage.scheme, "")
     for address in addresses:
         if wrong and address.endswith(wrong):
-            yield case.saw(f"{passage.at.told} speaks {passage.scheme} to {address}")
+            yield case.saw(f"{passage.at.place} speaks {passage.scheme} to {address}")
 
 
 @NGINX.rule("NG19", level="warning")
@@ -228,4 +247,4 @@ def http2_only_listener(case: Case) -> Iterator[Saw]:
         return
     for listen in case.passage.server.listens:
         if "http2" in listen.flags and "ssl" not in listen.flags and listen.directive:
-            yield case.saw(f"{listen.directive.told} has no ssl", listen.directive)
+            yield case.saw(f"{listen.directive.place} has no ssl", listen.directive)

@@ -93,6 +93,15 @@ def taking(found: Sequence[Server], host: str) -> tuple[Server, ...]:
     return tuple(each for each in found if id(each) in chosen)
 
 
+def names_host(server: Server, host: str) -> bool:
+    """Whether one of its names is the host's."""
+    return _rank(server.names, host) is not None
+
+
+def share_address(one: Server, other: Server) -> bool:
+    return bool({each.address for each in one.listens} & {each.address for each in other.listens})
+
+
 def _of_address(found: Sequence[Server], address: str, host: str) -> Server:
     here = [
         (each, listen) for each in found for listen in each.listens if listen.address == address
