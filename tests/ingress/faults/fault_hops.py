@@ -98,9 +98,8 @@ def drops_query(head: Head, options: Options) -> None:
 
 
 def reencodes(head: Head, options: Options) -> None:
-    """It decodes the query and encodes it anew (R11)."""
-    path, mark, query = head.path.partition(b"?")
-    head.path = path + mark + query.replace(b";", b"%3B").replace(b"%20", b"+")
+    """It decodes the path, and encodes it anew: %2F becomes a slash (R11)."""
+    head.path = head.path.replace(b"%2F", b"/")
 
 
 def asks_root(head: Head, options: Options) -> None:
