@@ -131,13 +131,13 @@ def explain(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="An id or its name.")],
 ) -> None:
     """Print the page of a rule: why, how it is told, how it is mended."""
-    from doctor.pages import find_page
+    from doctor.pages import find_pages
 
-    page, near = find_page(rule)
-    if page is None:
+    found, near = find_pages(rule)
+    if not found:
         hint = f" Did you mean {near}?" if near else ""
         raise typer.BadParameter(f"there is no rule {rule!r}.{hint} `hopscope rules` lists all.")
-    sys.stdout.write(page.text)
+    sys.stdout.write("\n".join(page.text for page in found))
 
 
 def _with_status(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:

@@ -27,16 +27,19 @@ def pages() -> tuple[Page, ...]:
     return tuple(sorted(found, key=lambda page: page.id))
 
 
-def find_page(name: str) -> tuple[Page | None, str]:
-    """The page of an id or a slug, in any case; else the nearest name there is, or ""."""
+def find_pages(name: str) -> tuple[tuple[Page, ...], str]:
+    """The pages of an id or a name, in any case; without any, the nearest name there is, or "".
+
+    The same defect has the same name in each ingress, so a name may have several pages.
+    """
     known = pages()
     wanted = name.lower()
-    for page in known:
-        if wanted in (page.id.lower(), page.slug):
-            return page, ""
+    found = tuple(page for page in known if wanted in (page.id.lower(), page.slug))
+    if found:
+        return found, ""
     names = [name for page in known for name in (page.id.lower(), page.slug)]
     near = get_close_matches(wanted, names, 1)
-    return None, near[0] if near else ""
+    return (), near[0] if near else ""
 
 
 def _of_rule(rule: Rule) -> Page:
