@@ -13,7 +13,7 @@ _REQUEST_LINE = "GET / HTTP/1.1\r\n"
 def printable(data: bytes) -> str:
     """The beginning of some bytes, with escapes where they are no text."""
     text = shown_text(data[:FIRST_BYTES_LIMIT].decode("latin-1"))
-    return "".join(c if c.isascii() and c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shown_strange(data: bytes) -> str:

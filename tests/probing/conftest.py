@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from doctor.probing.asking import Switched
+from doctor.probing.stream import Ended, ProbeStream
 from peers import RunningSidecar
-from probing.broken_hops import Peer, serving
+from probing.broken_hops import Handler, Peer, serving
 
 
 async def proper(peer: Peer) -> None:
@@ -20,10 +22,23 @@ async def proper(peer: Peer) -> None:
         await peer.answer("404 Not Found", body="no such path")
 
 
-class Gateway:
-    """`proper` in a thread, since the sidecar dials it from a thread, too."""
+async def echoing(peer: Peer) -> None:
+    """Take every upgrade, and send every message of the client back."""
+    await peer.switch(await peer.head())
+    stream = ProbeStream(Switched(peer.reader, peer.writer, bytearray()))
+    while True:
+        try:
+            frame = await stream.receive()
+        except Ended:
+            return
+        await peer.say(bytes((0x80 | frame.opcode, len(frame.payload))) + frame.payload)
 
-    def __init__(self) -> None:
+
+class Gateway:
+    """A gateway in a thread, since the sidecar dials it from a thread, too."""
+
+    def __init__(self, handler: Handler = proper) -> None:
+        self._handler = handler
         self.port = 0
         self._ready = threading.Event()
         self._stop: asyncio.Event
@@ -38,7 +53,7 @@ class Gateway:
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with serving(proper) as self.port:
+        async with serving(self._handler) as self.port:
             self._ready.set()
             await self._stop.wait()
 
@@ -55,3 +70,13 @@ def sidecar(gateway: Gateway) -> Iterator[RunningSidecar]:
     running = RunningSidecar("asyncio", upstream=f"http://127.0.0.1:{gateway.port}")
     yield running
     running.close()
+
+
+@pytest.fixture
+def echoing_sidecar() -> Iterator[RunningSidecar]:
+    """A sidecar whose gateway echoes, so that a call can be held through it."""
+    gateway = Gateway(echoing)
+    running = RunningSidecar("asyncio", upstream=f"http://127.0.0.1:{gateway.port}")
+    yield running
+    running.close()
+    gateway.close()
