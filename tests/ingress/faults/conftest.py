@@ -1,20 +1,27 @@
-"""One laboratory for all cases; its table is printed when the session ends."""
+"""All cases that were asked for, examined side by side; the table at the end of the session."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
-from ingress.faults.fault_chains import Laboratory
-from ingress.faults.fault_lab import Outcome
+from ingress.faults.fault_cases import Case
+from ingress.faults.fault_lab import Crew, Examined, Outcome
 from ingress.faults.fault_table import summary
 
 _outcomes = pytest.StashKey[list[Outcome]]()
 
 
 @pytest.fixture(scope="session")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    with Laboratory(tmp_path_factory.mktemp("laboratory")) as opened:
-        yield opened
+def examinations(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Examined]]]:
+    """By the name of the case, of every case that this session has a test of."""
+    callspecs = (getattr(item, "callspec", None) for item in request.session.items)
+    given = (spec.params.get("case") for spec in callspecs if spec is not None)
+    cases = {case.name: case for case in given if isinstance(case, Case)}
+    with Crew(tmp_path_factory.mktemp("crew")) as crew:
+        yield {name: crew.submit(case) for name, case in cases.items()}
 
 
 @pytest.fixture(scope="session")

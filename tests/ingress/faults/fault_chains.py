@@ -170,7 +170,7 @@ class Laboratory:
 
     def _start(self, case: Case, name: str, behind: str, folder: Path, stack: ExitStack) -> Hop:
         program = (PROGRAMS | EDGE_PROGRAMS)[name]
-        port = free_port()
+        port = _own_port()
         places = {
             "listen": f"127.0.0.1:{port}",
             "port": str(port),
@@ -205,6 +205,17 @@ class Laboratory:
         is_secure = case.secure if is_outermost else case.inner_secure
         scheme = "https" if is_secure else "http"
         return Hop(name, program.kind, f"{scheme}://127.0.0.1:{port}", started.config)
+
+
+_handed_out: set[int] = set()
+
+
+def _own_port() -> int:
+    """A free port that no other laboratory of this process was given."""
+    while (port := free_port()) in _handed_out:
+        pass
+    _handed_out.add(port)
+    return port
 
 
 def _wait(

@@ -8,9 +8,12 @@ PYTHONPATH=tests python -m ingress.faults.fault_lab table docs/faults.md
 import argparse
 import asyncio
 import json
+import queue
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +28,7 @@ from ingress.faults.fault_chains import Chain, Laboratory, Seen, reload
 Verdict = Literal["right", "right hop", "cannot tell", "wrong"]
 Progress = Callable[[str], None]
 CONNECT_S = 1.0
+LABORATORIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +130,45 @@ def run(name: str, progress: Progress = lambda _: None) -> tuple[Seen, Outcome]:
         return laboratory.look(chain), look(chain, progress)
 
 
-def run_all(cases: Iterable[Case], progress: Progress = lambda _: None) -> list[Outcome]:
-    """Every case, one at a time."""
-    outcomes = []
-    with tempfile.TemporaryDirectory() as folder, Laboratory(Path(folder)) as laboratory:
-        for case in cases:
-            progress(case.name)
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a caller saw of a case, and what the doctor said of it."""
+
+    seen: Seen
+    outcome: Outcome
+
+
+class Crew:
+    """Laboratories side by side: most of a case's time is waiting. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._free: queue.Queue[Laboratory] = queue.Queue()
+        self._workers = ThreadPoolExecutor(LABORATORIES)
+
+    def __enter__(self) -> "Crew":
+        for number in range(LABORATORIES):
+            folder = self._folder / f"laboratory-{number}"
+            folder.mkdir()
+            self._free.put(self._stack.enter_context(Laboratory(folder)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._workers.shutdown(cancel_futures=True)
+        self._stack.close()
+
+    def submit(self, case: Case) -> Future[Examined]:
+        """Have a case examined in the next laboratory that is free."""
+        return self._workers.submit(self._examine, case)
+
+    def _examine(self, case: Case) -> Examined:
+        laboratory = self._free.get()
+        try:
             with laboratory.running(case) as chain:
-                outcomes.append(look(chain))
-    return outcomes
+                return Examined(laboratory.look(chain), look(chain))
+        finally:
+            self._free.put(laboratory)
 
 
 def main(arguments: list[str]) -> int:
@@ -159,7 +193,14 @@ def main(arguments: list[str]) -> int:
         told = {"caller": asdict(seen)} | outcome.evidence()
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return 1 if outcome.complaints else 0
-    asked.file.write_text(page(run_all(all_cases(), tell)), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder, Crew(Path(folder)) as crew:
+        futures = [crew.submit(case) for case in all_cases()]
+        outcomes = []
+        for future in futures:
+            outcomes.append(future.result().outcome)
+            if outcomes[-1].complaints:
+                tell(f"{outcomes[-1].case.name}: {'; '.join(outcomes[-1].complaints)}")
+    asked.file.write_text(page(outcomes), encoding="utf-8")
     return 0
 
 
