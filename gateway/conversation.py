@@ -30,6 +30,11 @@ DIGITS_S = 2.0
 DIGITS_LIMIT = 32
 # A sound shorter than this that nobody understood was a cough, and is not answered.
 WORD_S = 0.5
+# Twilio sends silence, too: a stream that stops within an utterance has a network in trouble, and
+# goes on where it stopped. A peer that stops for longer has nothing more to say.
+STALL_S = 1.5
+# Frames that wait for us to read them are none that do not come.
+LAG_S = 0.1
 # Failures, and prompts that nobody answered, in a row until the call is ended.
 PATIENCE = 2
 
@@ -343,16 +348,19 @@ class Conversation:
     # Timers.
 
     def _watch_for_stall(self) -> None:
-        """Twilio streams silence, too. Where a peer just stops, that is silence all the same."""
-        self._set_timer("stall", self._manners.silence_s, self._look_for_stall)
+        self._set_timer("stall", STALL_S, self._look_for_stall)
 
-    def _look_for_stall(self) -> None:
+    def _look_for_stall(self, stalled_at: float | None = None) -> None:
+        """Ends an utterance whose audio has stopped; looks twice, as it may be us who did."""
         if not self._is_hearing:
             return
-        if time.monotonic() - self._heard_at >= self._manners.silence_s:
-            self._detect(0.0, self._manners.silence_s)
-        else:
+        heard_at = self._heard_at
+        if time.monotonic() - heard_at < STALL_S:
             self._watch_for_stall()
+        elif heard_at != stalled_at:
+            self._set_timer("stall", LAG_S, lambda: self._look_for_stall(heard_at))
+        else:
+            self._detect(0.0, self._manners.silence_s)
 
     def _ask_for_input(self) -> None:
         if self._is_hearing or self._speaking is None or not self._speaking.done():

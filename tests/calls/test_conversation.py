@@ -249,6 +249,42 @@ def hold(
     return asyncio.run(main())
 
 
+def test_a_caller_whose_audio_stops_is_answered_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Test tools stop; Twilio goes on with silence."""
+    monkeypatch.setattr(conversation, "STALL_S", 0.2)
+
+    async def test(call: Call) -> None:
+        await call.until(lambda: call.heard == "Hi.")
+        call.socket.speak(20)
+        await call.until(lambda: call.told.turns)
+        assert call.heard == "Hi.At three."
+        call.socket.stop()
+
+    ended = hold(test, ears=["When?"], agent=["At three."], phrases=Phrases(greeting="Hi."))
+    assert ended == "stream_over"
+
+
+def test_a_gateway_that_was_busy_does_not_take_that_for_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation, "STALL_S", 0.2)
+
+    async def test(call: Call) -> None:
+        await call.until(lambda: call.heard == "Hi.")
+        call.socket.speak(20)
+        await call.until(lambda: call.ears.frames == 20)
+        time.sleep(0.3)  # noqa: ASYNC251 - nothing runs, and frames wait to be read
+        asyncio.get_running_loop().call_soon(call.socket.speak, 20, 30)  # as a socket is read
+        await call.until(lambda: call.told.turns)
+        [frames] = call.ears.heard
+        assert frames >= 40
+        call.socket.stop()
+
+    hold(test, ears=["When?"], agent=["At three."], phrases=Phrases(greeting="Hi."))
+
+
 def test_a_turn_is_heard_understood_and_answered() -> None:
     async def test(call: Call) -> None:
         await call.until(lambda: call.heard == "Hi.")
