@@ -279,7 +279,7 @@ def test_a_gateway_that_was_busy_does_not_take_that_for_silence(
         asyncio.get_running_loop().call_soon(call.socket.speak, 20, 30)  # as a socket is read
         await call.until(lambda: call.told.turns)
         [frames] = call.ears.heard
-        assert frames >= 40
+        assert 40 <= frames <= 70  # begun once: nothing is heard twice
         call.socket.stop()
 
     hold(test, ears=["When?"], agent=["At three."], phrases=Phrases(greeting="Hi."))
