@@ -136,6 +136,12 @@ def test_webhook_and_stream_that_lose_the_same_prefix_may_be_meant_so() -> None:
     other = at("= /voice/webhook", f"{PROPER} proxy_pass http://127.0.0.1:8080;")
     alone = report_of(voice("proxy_pass http://127.0.0.1:8080/;", server=other))
     assert [(each.rule, each.level) for each in alone.findings] == [("NG10", "error")]
+    elsewhere = at("= /voice/webhook", "return 404;")
+    alone = report_of(voice("proxy_pass http://127.0.0.1:8080/;", server=elsewhere))
+    assert [(each.rule, each.level) for each in alone.findings] == [
+        ("NG10", "warning"),
+        ("NG15", "error"),
+    ]
     glued = report_of(voice("proxy_pass http://127.0.0.1:8080/x;"))
     assert [(each.rule, each.level) for each in glued.findings] == [("NG10", "error")]
 
@@ -219,6 +225,8 @@ def test_a_rewrite_of_the_server_comes_before_its_locations() -> None:
         (f"if ($remote_addr = 192.0.2.1) {{ return 403; }} {PROPER} {PASS}", set()),
         (f"if ($http_x_forwarded_proto != https) {{ return 301 /; }} {PROPER} {PASS}", set()),
         (f"if ($scheme = http) {{ return 301 https://$host$request_uri; }} {PASS}", {"NG14"}),
+        (f"if ($is_known = 0) {{ return 403; }} {PROPER} {PASS}", {"NG15"}),
+        (f"if ($is_near = 0) {{ return 403; }} {PROPER} {PASS}", set()),
         (f"if (!-f $request_filename) {{ {PASS} }} {PROPER}", set()),
         (f"if (-f /maintenance) {{ return 503; }} {PROPER} {PASS}", set()),
         (f"if ($uri !~ ^/voice/) {{ return 404; }} {PROPER} {PASS}", set()),
@@ -229,7 +237,8 @@ def test_who_answers_the_voice_paths(body: str, rules: set[str]) -> None:
     gateway = at("@gateway", PROPER + PASS)
     if "= /gateway" in body:
         gateway += at("/gateway", f"{PROPER} proxy_pass http://127.0.0.1:8080$request_uri;")
-    assert rules_of(site(at("/voice/", body) + gateway)) == rules
+    geo = "geo $is_known { default 0; 192.0.2.0/24 1; } geo $is_near { 127.0.0.1 1; default 0; }"
+    assert rules_of(site(at("/voice/", body) + gateway, http=geo)) == rules
 
 
 def test_fastcgi_may_answer_the_webhook_and_never_the_stream() -> None:

@@ -1,13 +1,16 @@
 """How a path differs from what it became (pure)."""
 
+from doctor.linting.findings import Level
+
 
 def moved(path: str, target: str) -> tuple[str, str] | None:
     """The prefix that went and the one that came; None where the rest is not the same either.
 
     ("/voice", "") of /voice/stream and /stream; None of /voice/stream and /fixedstream.
     """
-    path, target = path.partition("?")[0], target.partition("?")[0]
-    if target == "/" != path:
+    path, _, query = path.partition("?")
+    target, _, target_query = target.partition("?")
+    if query != target_query or target == "/" != path:
         return None
     for place, character in enumerate(path):
         if character == "/" and target.endswith(path[place:]):
@@ -15,7 +18,13 @@ def moved(path: str, target: str) -> tuple[str, str] | None:
     return None
 
 
-def are_moved_alike(path: str, target: str, other: str, other_target: str) -> bool:
-    """Two paths lost and got the same prefix: an arrangement, where one alone would be a slip."""
+def level_of_move(path: str, target: str, other: tuple[str, str] | None) -> Level | None:
+    """A warning where a change may be meant; None, which is a rule's own level, for a slip.
+
+    One prefix less, or more, on every path is an arrangement; on one of them alone it is a slip.
+    `other` is another path and its target, None where that one is not passed on here.
+    """
     move = moved(path, target)
-    return move is not None and move == moved(other, other_target)
+    if move is None or (other is not None and moved(*other) != move):
+        return None
+    return "warning"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from doctor.linting.family import Saw
 from doctor.linting.findings import Level
-from doctor.linting.moves import are_moved_alike
+from doctor.linting.moves import level_of_move
 from doctor.linting.nginx_case import NGINX, Case
 from doctor.linting.nginx_passage import normalised_target
 
@@ -35,12 +35,11 @@ def _loses_queries(case: Case) -> bool:
 
 def _level(case: Case) -> Level | None:
     """All paths with one prefix less are an arrangement; what is changed alone is a slip."""
+    if case.role == "status":
+        return case.level
     other = case.other("webhook" if case.role == "stream" else "stream")
-    if case.role != "status" and other is not None and other.is_proxied:
-        path = case.passage.request.path
-        alike = are_moved_alike(path, case.passage.target, other.request.path, other.target)
-        return "warning" if alike else None
-    return case.level
+    pair = (other.request.path, other.target) if other is not None and other.is_proxied else None
+    return level_of_move(case.passage.request.path, case.passage.target, pair)
 
 
 @NGINX.rule("NG10")

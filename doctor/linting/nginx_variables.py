@@ -25,6 +25,7 @@ class Variables:
         path, mark, query = request.path.partition("?")
         self._request = request
         self._maps = {each.args[1].lstrip("$"): each for each in server.http if _is_map(each)}
+        self._geos = {each.args[-1].lstrip("$"): each for each in server.http if _is_geo(each)}
         self._depth = 0
         literal = [name for name in server.names if re.fullmatch(r"[\w-]+(\.[\w-]+)+", name)]
         host = request.host or (literal[0] if literal else None)
@@ -56,6 +57,8 @@ class Variables:
             return self.values[name]
         if name in self._maps:
             return self._mapped(self._maps[name])
+        if name in self._geos:
+            return _of_far_away(self._geos[name])
         if name.startswith("http_"):
             if name.startswith(tuple(f"http_{each}" for each in _FROM_IN_FRONT)):
                 return None
@@ -122,6 +125,21 @@ def search(operator: str, pattern: str, subject: str) -> re.Match[str] | Literal
 
 def _is_map(each: Directive) -> bool:
     return each.name == "map" and len(each.args) == 2 and each.block is not None
+
+
+def _is_geo(each: Directive) -> bool:
+    return each.name == "geo" and len(each.args) in (1, 2) and each.block is not None
+
+
+def _of_far_away(geo: Directive) -> str | None:
+    """What a geo{} gives an address of the internet; not known where it has one of this machine.
+
+    Twilio's addresses are nobody's to list; behind a tunnel the address is this machine's own.
+    """
+    entries = [each for each in geo.block or () if each.args]
+    has_near = any(each.name.startswith(("127.", "10.", "192.168.", "::1")) for each in entries)
+    default = next((each.args[0] for each in entries if each.name == "default"), "")
+    return None if has_near else default
 
 
 def _entry(entries: Iterable[Directive], source: str) -> str | None:

@@ -4,9 +4,7 @@ import http.client
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from doctor.linting.nginx_parser import parse
 from doctor.linting.nginx_passage import Passage, follow
 from doctor.linting.nginx_servers import servers
 from doctor.linting.ways import requests_of
+from head_echo import echoing_heads
 from nginx_snippets import MAP, PAIRS, PASS, PROPER, at
 from programs import end, free_port, require, wait_for_port
 
@@ -108,32 +107,10 @@ BODIES = dict(
 PATHS = ("/voice/stream", "/voice/a%2Fb//stream?x=1", "/voice/./stream/../x%7E")
 
 
-class Upstream(BaseHTTPRequestHandler):
-    """Answers with the head that it got."""
-
-    def do_GET(self) -> None:
-        _, target, version = self.requestline.split(" ")  # http.server merges slashes in `path`
-        fields = {name.lower(): value for name, value in self.headers.items()}
-        seen = {"target": target, "version": version, "fields": fields}
-        body = json.dumps(seen).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with echoing_heads() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
