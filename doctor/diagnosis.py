@@ -241,6 +241,11 @@ def _is_answered(places: list[_Place]) -> bool:
 def _contradiction(places: list[_Place], index: int) -> str | None:
     """Why the innermost bad hop cannot be what breaks calls, if so."""
     place = places[index]
+    through = place.probe.through
+    if place.probe.hop.kind == "gateway" or (through is not None and through.fault):
+        return None  # the echo that the hops in front got does not pass the gateway
+    if place.errors and _is_independent(place.errors[0]):
+        return None
     answer = upgrade_answer(place.probe)
     stamp = answer.stamp if answer is not None else None
     sidecars = [other for other in places[:index] if other.probe.hop.kind == "sidecar"]
@@ -251,11 +256,6 @@ def _contradiction(places: list[_Place], index: int) -> str | None:
             f"({stamp.details}), and asked directly it does not: something comes and goes, or "
             f"{place.name} goes through another sidecar. Run the doctor again."
         )
-    through = place.probe.through
-    if place.probe.hop.kind == "gateway" or (through is not None and through.fault):
-        return None  # the echo that the hops in front got does not pass the gateway
-    if place.errors and _is_independent(place.errors[0]):
-        return None
     front = next((other for other in places[index + 1 :] if _is_passed(other, place)), None)
     if front is None:
         return None

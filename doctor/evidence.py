@@ -86,7 +86,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What the TLS handshake showed, whether or not the certificate is trusted."""
+    """What the TLS handshake showed, whether or not the certificate is trusted.
+
+    Also of a hop that is dialled in plain, where it hung up and then shook hands.
+    """
 
     version: str  # "TLSv1.3"
     alpn: str  # what was chosen: "http/1.1", "h2", or ""
@@ -221,7 +224,7 @@ class Probe:
     upgrade: Exchange | None = None
     webhook: Exchange | None = None
     offer: Exchange | None = None  # another upgrade, that offers a subprotocol and an extension
-    # Of a sidecar: an upgrade that it does not echo, so that it goes through to the gateway.
+    # An upgrade that the sidecar does not echo, so that it goes through to the gateway.
     through: Exchange | None = None
     echoes: tuple[Echo, ...] = ()
     silence: Silence | None = None

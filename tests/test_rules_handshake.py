@@ -248,6 +248,16 @@ def test_only_the_query_that_is_gone_is_a_rewritten_target_too() -> None:
     assert "token" in said(sight("haproxy", query, behind=None))["HS08"].saw
 
 
+def test_a_query_whose_values_are_hidden_is_told_apart_by_its_digest() -> None:
+    target = f"{STREAM}?token=[hidden]"
+    seen = replace(arrival(target=target), target_digest="b" * 16)
+    exchange = replace(upgrade(came=seen), target=target, target_digest="a" * 16)
+    changed_on_the_way = said(sight("other", exchange, behind=None))
+    assert "it arrived spelt otherwise" in changed_on_the_way["HS08"].saw
+    same = replace(exchange, target_digest="b" * 16)
+    assert said(sight("other", same, behind=None)) == {}
+
+
 def test_a_key_that_was_replaced_is_told_from_one_that_was_removed() -> None:
     fields = changed(SENT, Sec_WebSocket_Key=OTHER_KEY)
     found = said(sight("other", upgrade(502, "go", came=arrival(fields, status=502))))

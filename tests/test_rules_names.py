@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from doctor.evidence import Fault, Phase, Sight
+from doctor.evidence import Fault, HopKind, Phase, Sight
 from sights import (
     TLS,
     Case,
@@ -185,6 +185,13 @@ def test_tls_1_3_tells_only_behind_the_handshake_that_a_certificate_is_missing()
 def test_a_tls_alert_in_place_of_http_is_a_port_that_wants_tls() -> None:
     seen = sight("haproxy", upgrade(None, fault="not_http", first_bytes="\\x15\\x03\\x01"))
     assert "a TLS alert" in said(seen)["NE08"].saw
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "gateway"])
+def test_a_port_that_hung_up_and_then_shook_hands_wants_tls(kind: HopKind) -> None:
+    seen = sight(kind, upgrade(None, fault="eof"), tls=TLS)
+    assert "hung up: its port speaks TLS" in said(seen)["NE08"].saw
+    assert set(said(seen)) == {"NE08"}
 
 
 def test_a_hop_that_answers_in_http2_frames_needs_no_tls_to_be_told() -> None:

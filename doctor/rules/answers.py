@@ -4,7 +4,14 @@ from typing import Any
 
 from doctor.evidence import Answer, Probe, Sight
 from doctor.rules import rule
-from doctor.rules.ways import gateway_answer, is_gateway, is_in_front, is_repeated, to_gateway
+from doctor.rules.ways import (
+    gateway_answer,
+    is_gateway,
+    is_in_front,
+    is_repeated,
+    to_gateway,
+    wants_tls,
+)
 
 _SELECTIONS = ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
 _BODIES = ("Content-Length", "Transfer-Encoding", "Content-Encoding")
@@ -295,6 +302,8 @@ def gateway_hung_up(sight: Sight) -> str | None:
     """
     exchange = to_gateway(sight)
     if exchange is None or exchange.answer is not None or exchange.fault not in ("eof", "reset"):
+        return None
+    if wants_tls(sight):
         return None
     how = "reset" if exchange.fault == "reset" else "closed"
     return f"{_gateway(sight)} {how} the connection in place of an answer"

@@ -109,8 +109,8 @@ def plaintext_to_tls(sight: Sight, probe: Probe) -> str | None:
         The hop's port speaks TLS and was dialled with http:// or ws://. Its answer is 400 or a
         TLS alert, and nothing is passed on.
     Evidence:
-        The text that nginx, Apache and Go write in this case, or an alert record (0x15) in
-        place of HTTP.
+        The text that nginx, Apache and Go write in this case, an alert record (0x15) in place
+        of HTTP, or no word at all from a port that then takes a TLS handshake.
     Fix gateway:
         In hopscope.toml: upstream = "http://..." needs a plain port; the gateway's is TLS.
     Fix nginx:
@@ -125,6 +125,8 @@ def plaintext_to_tls(sight: Sight, probe: Probe) -> str | None:
     said = plaintext_said(upgrade.first_bytes) or plaintext_said(
         upgrade.answer.body if upgrade.answer and upgrade.answer.stamp is None else ""
     )
+    if probe.tls is not None:
+        return f"{probe.hop.name} was asked in plain HTTP and hung up: its port speaks TLS"
     if is_alert or own_cause(sight) == "plaintext_to_tls" or said:
         sent = "a TLS alert" if is_alert else "that its port wants TLS"
         return f"{probe.hop.name} was asked in plain HTTP and answered {sent}"

@@ -2,19 +2,16 @@
 
 from doctor.evidence import Arrival, Exchange, Probe, Sight
 from doctor.rules import rule
-from doctor.rules.ways import arrived_behind, gateway_refusal, is_in_front
+from doctor.rules.ways import arrived_behind, exchange_behind, gateway_refusal, is_in_front
 
 PROTOCOL = "Sec-WebSocket-Protocol"
 EXTENSIONS = "Sec-WebSocket-Extensions"
 
 
-def target_behind(sight: Sight, upgrade: Exchange) -> str:
-    """The target that arrives when the hop behind is asked, which is what should arrive here."""
-    arrival = arrived_behind(sight)
-    if arrival is not None:
-        return arrival.target
-    behind = sight.behind.upgrade if sight.behind else None
-    return behind.target if behind is not None else upgrade.target
+def _wanted(sight: Sight, upgrade: Exchange) -> Exchange | Arrival:
+    """What arrives when the hop behind is asked, which is what should arrive here."""
+    behind = exchange_behind(sight)
+    return arrived_behind(sight) or behind or upgrade
 
 
 @rule("HS08")
@@ -52,13 +49,16 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
     """
     if not is_in_front(sight):
         return None
-    wanted = target_behind(sight, upgrade)
-    if arrival.target == wanted:
+    wanted, name = _wanted(sight, upgrade), sight.probe.hop.name
+    if arrival.target != wanted.target:
+        return (
+            f"{name} changed the path: {upgrade.target} was asked for, and {arrival.target} "
+            "arrived at the sidecar"
+        )
+    digests = {wanted.target_digest, arrival.target_digest}
+    if "" in digests or len(digests) == 1:
         return None
-    return (
-        f"{sight.probe.hop.name} changed the path: {upgrade.target} was asked for, and "
-        f"{arrival.target} arrived at the sidecar"
-    )
+    return f"{name} changed what is hidden here of {upgrade.target}: it arrived spelt otherwise"
 
 
 @rule("HS10")

@@ -4,7 +4,7 @@ from doctor.evidence import Answer, Exchange, Probe, Sight
 from doctor.rules import rule
 from doctor.rules.causes import own_cause
 from doctor.rules.makers import maker_of
-from doctor.rules.ways import has_arrived, is_in_front, is_repeated, unasked
+from doctor.rules.ways import has_arrived, is_in_front, is_repeated, unasked, wants_tls
 
 _ORIGIN_FAULTS = ("destination_not_found",)
 
@@ -115,6 +115,8 @@ def closed_without_answer(sight: Sight, upgrade: Exchange) -> str | None:
     if upgrade.fault not in ("eof", "reset") or upgrade.first_bytes or not is_in_front(sight):
         return None
     if upgrade.answer is not None or has_arrived(sight) is not False or is_repeated(sight):
+        return None
+    if wants_tls(sight):
         return None
     how = "reset" if upgrade.fault == "reset" else "closed"
     return (

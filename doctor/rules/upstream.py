@@ -24,6 +24,7 @@ _TLS_ERROR = re.compile(r"TLS_error|CERTIFICATE_VERIFY_FAILED")
 _OR_ELSE = {
     "haproxy": " (no server is up, none is free, or no backend was chosen)",
     "apache": " (its worker is in error, or a rule says 503)",
+    "caddy": " (its health check takes the upstream for down, or its configuration says 503)",
 }
 
 

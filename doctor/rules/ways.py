@@ -28,6 +28,11 @@ def is_in_front(sight: Sight) -> bool:
     return sight.has_sidecar and sight.probe.hop.kind not in ("gateway", "sidecar")
 
 
+def wants_tls(sight: Sight) -> bool:
+    """Whether a hop that was asked in plain turned out to speak TLS."""
+    return sight.probe.tls is not None and sight.probe.hop.url.startswith("http:")
+
+
 def has_failed(sight: Sight) -> bool:
     """Whether the upgrade through this hop came to nothing, as judged when it was probed."""
     phases = (sight.probe.phase("request"), sight.probe.phase("response"))
@@ -139,8 +144,8 @@ def gateway_refusal(sight: Sight) -> Answer | None:
     for exchange, inner in pairs:
         if exchange is None or not exchange.fault or exchange.answer is None:
             continue
-        if inner is not None and _end(inner) == _end(exchange):
-            continue
+        if inner is not None and inner.fault:
+            continue  # the gateway's own flaw, whatever this hop makes of it
         if exchange.answer.status != 101 and _is_of_gateway(exchange):
             return exchange.answer
     return None
