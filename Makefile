@@ -4,13 +4,14 @@
 #   make test    set up, then run all tests (real programs that are missing are skipped by name)
 #   make check   ruff, mypy --strict and the tests
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
+#   make faults  run the fault laboratory and write docs/faults.md
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test lint check format bench clean
+.PHONY: run test lint check format bench faults clean
 
 run: $(READY)
 	$(BIN)/hopscope up --demo
@@ -31,6 +32,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH)
+
+faults: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m ingress.faults.fault_lab table docs/faults.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -72,6 +72,7 @@ class Case:
     settle_s: float = 0.0  # until a health check has found its verdict
     sidecar: tuple[str, ...] = ()  # further options of `hopscope proxy`
     reload_when_idle: bool = False
+    open: str = ""  # why the doctor does not see it yet
 
     def text(self, program: str) -> str:
         """The configuration of one program of the chain; "" where it has its proper one."""

@@ -25,8 +25,13 @@ def test_a_caller_gets_and_the_gateway_sees_what_the_case_says(
 
 @pytest.mark.parametrize("case", CASES, ids=_name)
 def test_the_doctor_says_what_is_so_and_no_more(
-    case: Case, examinations: Examinations, outcomes: list[Outcome]
+    case: Case,
+    examinations: Examinations,
+    outcomes: list[Outcome],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if case.open:
+        request.applymarker(pytest.mark.xfail(reason=case.open, strict=False))
     outcome = examinations[case.name].result().outcome
     outcomes.append(outcome)
     assert outcome.complaints == [], outcome.diagnosis.sentence
