@@ -24,6 +24,7 @@ from doctor.probing.battery import Battery, Close, close_by_client, close_by_ser
 from doctor.probing.dial import Flaw, Line, Lost, address_class, is_name, reach, resolve
 from doctor.probing.endurance import soak, stay_silent
 from doctor.probing.plan import Plan, with_probe
+from doctor.probing.recognising import speaks_http2, speaks_tls
 from doctor.probing.sidecar import Unavailable
 from doctor.probing.stream import ProbeStream
 from doctor.probing.switching import has_switched, is_refusal, watch
@@ -120,12 +121,24 @@ class HopProbe:
         asked = await asyncio.gather(
             *(self._ask(what, what, path, fields) for what, path, fields in requests)
         )
-        await self._receive_upgrade("upgrade", asked[1])
+        upgrade, is_refused = asked[1], await self._is_refused_by_echo(asked[1])
+        if not is_refused:
+            await self._receive_upgrade("upgrade", upgrade)
         if self._stream is not None:
             self._drop(await self._ask("upgrade", "offer", stream, self._upgrade(offers=True)))
-        if self.hop.kind == "sidecar" and self._plan.admin is not None:
+        if self._stream is not None or is_refused:
             through = await self._ask("upgrade", "through", stream, self._upgrade(), echo=False)
             await self._receive_upgrade("through", through)
+
+    async def _is_refused_by_echo(self, asked: Asked) -> bool:
+        """Whether the sidecar's echo minds how the upgrade came, which the gateway may not."""
+        arrivals = await self._arrivals("upgrade")
+        if not asked.exchange.fault or not arrivals or not arrivals[0].was_echoed:
+            return False
+        if arrivals[0].status in (None, 101):
+            return False
+        self._notes.append(f"the sidecar's echo refused this upgrade with {arrivals[0].status}")
+        return True
 
     def _upgrade(self, *, offers: bool = False) -> Fields:
         return self._plan.upgrade_fields(self._target, offers=offers)
@@ -168,6 +181,8 @@ class HopProbe:
         """Judge what an upgrade came to, and keep its stream if it is one to echo on."""
         exchange = replace(asked.exchange, arrivals=await self._arrivals(name))
         fault, detail = exchange.fault, asked.detail
+        if fault in ("eof", "reset") and not self._target.is_secure and name == "upgrade":
+            fault, detail = await self._recognise(exchange, fault, detail)
         if fault == "not_upgraded" and is_refusal(self.hop, exchange):
             signed = "signed" if self._options.auth_token else "unsigned"
             self._notes.append(f"the gateway refused the {signed} upgrade: {detail}")
@@ -186,6 +201,18 @@ class HopProbe:
             self._notes += [note] if note and not fault else []
             if fault:
                 self._add("echo", began, fault, note)
+
+    async def _recognise(self, exchange: Exchange, fault: Flaw, detail: str) -> tuple[Flaw, str]:
+        """Look again at a port that hung up without a word."""
+        if self._line is None or exchange.first_bytes:
+            return fault, detail
+        self._tls = await speaks_tls(self._line)
+        if self._tls is not None:
+            return fault, f"{detail} (the port speaks TLS)"
+        if await speaks_http2(self._line):
+            self._exchanges["upgrade"] = replace(exchange, fault="http2")
+            return "http2", "it speaks HTTP/2 and nothing else"
+        return fault, detail
 
     def _add_switch(self, exchange: Exchange, fault: Flaw, detail: str) -> None:
         """The two phases of a request: the way in, and the way back. One ends both."""
