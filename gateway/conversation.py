@@ -10,11 +10,11 @@ was heard goes on with the same utterance: both halves are understood together.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.g711 import BYTES_PER_SECOND
 from gateway.hearing import Hearing
 from gateway.messages import Media
 from gateway.speaker import Speaker
@@ -24,7 +24,9 @@ from gateway.turns import SpeechEnded, SpeechPaused, SpeechResumed, SpeechStarte
 from gateway.voices import Voices
 
 # What is heard of an utterance from before its first voiced window: soft consonants.
-PREROLL_FRAMES = 15
+PREROLL = int(0.3 * BYTES_PER_SECOND)
+# How much is kept for it: voice activity may be late by as much as three seconds.
+RECENT = 4 * BYTES_PER_SECOND
 # Digits pressed within so long of each other are one entry.
 DIGITS_S = 2.0
 DIGITS_LIMIT = 32
@@ -109,7 +111,8 @@ class Conversation:
         self._hearing = Hearing(ears, self._notice_deafness)
         self._phrases, self._manners, self._told = phrases, manners, told
         self._detector = TurnDetector(pause_s=manners.pause_s, silence_s=manners.silence_s)
-        self._recent: deque[bytes] = deque(maxlen=PREROLL_FRAMES)
+        self._recent = bytearray()
+        self._received = 0  # bytes of the caller's audio
         self._is_hearing = False
         self._heard_at = 0.0  # the last frame came
         self._was_answered = True  # a word of ours followed the last utterance
@@ -169,7 +172,10 @@ class Conversation:
     def _hear(self, audio: bytes) -> None:
         """Take one frame; within it the caller may begin, pause or end."""
         self._heard_at = time.monotonic()
-        self._recent.append(audio)
+        self._received += len(audio)
+        self._recent += audio
+        if len(self._recent) > 2 * RECENT:
+            del self._recent[:-RECENT]
         if self._is_hearing:
             self._hearing.hear(audio)
         for probability, seconds in self._activity.receive_audio(audio):
@@ -179,7 +185,7 @@ class Conversation:
         for event in self._detector.receive(probability, seconds):
             match event:
                 case SpeechStarted():
-                    self._begin_utterance()
+                    self._begin_utterance(event)
                 case SpeechPaused():
                     self._hearing.pause()
                 case SpeechResumed():
@@ -187,12 +193,14 @@ class Conversation:
                 case SpeechEnded():
                     self._end_utterance(event)
 
-    def _begin_utterance(self) -> None:
+    def _begin_utterance(self, event: SpeechStarted) -> None:
         self._watch_for_stall()
         self._interrupt()
         self._cancel_timer("no_input")
         self._is_hearing = True
-        self._hearing.begin(b"".join(self._recent), goes_on=not self._was_answered)
+        late = max(self._received - round(event.known_at_s * BYTES_PER_SECOND), 0)
+        before = bytes(self._recent[-PREROLL - late :])
+        self._hearing.begin(before, goes_on=not self._was_answered)
         self._was_answered = False
 
     def _end_utterance(self, event: SpeechEnded) -> None:

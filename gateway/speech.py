@@ -108,7 +108,10 @@ class VoiceActivity(Protocol):
     """Tells speech from noise in one call's audio."""
 
     def receive_audio(self, audio: bytes) -> list[tuple[float, float]]:
-        """(probability of speech, seconds) for each window that became complete, in order."""
+        """(probability of speech, seconds) for each window that became complete, in order.
+
+        Windows may come late, several at once.
+        """
 
     def close(self) -> None:
         """The call is over: what it borrowed goes to the next."""

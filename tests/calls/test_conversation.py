@@ -136,10 +136,13 @@ class FakeEars:
 
 
 class ByteActivity:
+    is_closed = False
+
     def receive_audio(self, audio: bytes) -> list[tuple[float, float]]:
         return [(0.95 if audio[:1] == b"v" else 0.0, 0.02)]
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class FakeAgent:
@@ -199,11 +202,12 @@ class Call:
         started = Started(1, SID, "AC", "CA", ("inbound",), "audio/x-mulaw", 8000, 1, {})
         self.stream = Stream(self.socket, started)  # type: ignore[arg-type]
         failed: Callable[[ProviderError, str | None], None] = lambda *what: self.lost.append(what)  # noqa: E731
+        self.activity = ByteActivity()
         self.conversation = Conversation(
             self.stream,
             voices=Voices([voice], failed),
             ears=Ears([ears], failed).listen(),
-            activity=ByteActivity(),
+            activity=self.activity,
             agent=agent,
             phrases=phrases,
             manners=manners,
@@ -285,6 +289,32 @@ def test_a_gateway_that_was_busy_does_not_take_that_for_silence(
     hold(test, ears=["When?"], agent=["At three."], phrases=Phrases(greeting="Hi."))
 
 
+def test_voice_activity_that_comes_late_loses_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is still being loaded tells all of its windows at once."""
+    kept: list[bytes] = []
+
+    def receive_audio(_: ByteActivity, audio: bytes) -> list[tuple[float, float]]:
+        kept.append(audio)
+        if len(kept) < 50:
+            return []
+        found = [(0.95 if frame[:1] == b"v" else 0.0, 0.02) for frame in kept]
+        kept[:] = [b""] * 50  # from now on at once
+        return found if len(found) == 50 else found[-1:]
+
+    monkeypatch.setattr(ByteActivity, "receive_audio", receive_audio)
+
+    async def test(call: Call) -> None:
+        await call.until(lambda: call.heard == "Hi.")
+        call.socket.speak(60, 30)
+        await call.until(lambda: call.told.turns)
+        assert call.ears.heard[-1] >= 60
+        call.socket.stop()
+        await call.running
+        assert call.activity.is_closed  # its model is for the next call
+
+    hold(test, ears=["When?"], agent=["At three."], phrases=Phrases(greeting="Hi."))
+
+
 def test_a_turn_is_heard_understood_and_answered() -> None:
     async def test(call: Call) -> None:
         await call.until(lambda: call.heard == "Hi.")
@@ -324,7 +354,7 @@ def test_the_ears_get_what_was_said_just_before_the_first_voiced_frame() -> None
         call.socket.speak(20, 30)
         await call.until(lambda: call.told.turns)
         # The first voiced frames stand in the preroll; silence ends the hearing.
-        assert 20 + conversation.PREROLL_FRAMES - 5 <= call.ears.heard[0] <= 20 + 15 + 25
+        assert 20 + conversation.PREROLL // 160 - 5 <= call.ears.heard[0] <= 20 + 15 + 25
         call.socket.stop()
 
     hold(test, ears=["a"], agent=["b."])
