@@ -30,6 +30,7 @@ EXPLAINS = {
     "TW06": frozenset({"AN04", "AN05", "AN06", "AN07"}),
     "HS16": frozenset({"AN11", "FR05", "FR06"}),
     "HS11": frozenset({"HS06"}),
+    "NE08": frozenset({"AN07"}),
 }
 # What may be only the echo of a break further inside, seen through this hop.
 _FAMILIES_THAT_FOLLOW = ("UP", "AN", "FR", "CL")
@@ -135,6 +136,7 @@ def diagnose(sights: Sequence[Sight]) -> Diagnosis:
     skipped: list[Skipped] = []
     places = [_look(sight, skipped) for sight in sights]
     _excuse(places)
+    _forgive(places)
     found = _locate(places)
     return replace(found, skipped=tuple(skipped))
 
@@ -183,6 +185,30 @@ def _excuse(places: list[_Place]) -> None:
         if place.errors or any(phase.fault for phase in later):
             continue  # it was asked in spite of its certificate, and has more to be told
         place.state = "good" if later else "hole"
+
+
+def _forgive(places: list[_Place]) -> None:
+    """A hop that was asked for a path which no caller asks it for may refuse it.
+
+    The doctor asks every hop for the public path. Where a hop in front cuts a prefix off, and an
+    upgrade through it is taken by the gateway, those behind are asked for what is left.
+    """
+    for index, place in enumerate(places):
+        upgrade, broken = place.probe.upgrade, place.probe.broken
+        if place.state != "bad" or upgrade is None or broken is None:
+            continue
+        if broken.name not in ("request", "response") or broken.fault != "not_upgraded":
+            continue
+        fronts = (other.probe for other in places[index + 1 :])
+        if any(_is_taken_elsewhere(front, upgrade.target) for front in fronts):
+            place.state, place.errors, place.folded = "good", [], []
+
+
+def _is_taken_elsewhere(front: Probe, target: str) -> bool:
+    arrival = front.through.arrival if front.through is not None else None
+    if front.through is None or arrival is None or arrival.target == target:
+        return False
+    return front.is_good and is_taken_by_gateway(front.through)
 
 
 def _locate(places: list[_Place]) -> Diagnosis:
@@ -347,6 +373,16 @@ def _is_independent(finding: Finding) -> bool:
     return family not in _FAMILIES_THAT_FOLLOW and finding.rule not in _RULES_THAT_FOLLOW
 
 
+def _follows(finding: Finding, place: _Place, guilty: _Place) -> bool:
+    """Whether a finding further out may only be the echo of the break."""
+    upgrade = place.probe.upgrade
+    is_past_the_gateway = upgrade is not None and upgrade.arrivals is not None
+    if guilty.probe.hop.kind == "gateway" and is_past_the_gateway:
+        # The sidecar answered these probes itself: what the gateway does is not to be seen.
+        return finding.rule.startswith("AN") or finding.rule == "UP07"
+    return not _is_independent(finding)
+
+
 def _told(
     places: list[_Place],
     index: int,
@@ -361,7 +397,7 @@ def _told(
     kept, folded = list(place.errors), list(place.folded)
     for other in places[index + 1 :]:
         for finding in other.errors:
-            (kept if _is_independent(finding) else folded).append(finding)
+            (folded if _follows(finding, other, place) else kept).append(finding)
         folded += other.folded
     warnings = _all(other.warnings for other in places)
     rule = place.errors[0].rule if place.errors else None

@@ -28,6 +28,7 @@ from ingress.faults.fault_chains import Chain, Laboratory, Seen, reload
 Verdict = Literal["right", "right hop", "cannot tell", "wrong"]
 Progress = Callable[[str], None]
 CONNECT_S = 1.0
+ECHO_S = 1.0
 LABORATORIES = 4
 
 
@@ -101,6 +102,7 @@ def look(chain: Chain, progress: Progress = lambda _: None) -> Outcome:
         host=case.host,
         connect_s=CONNECT_S,
         answer_s=case.answer_s,
+        echo_s=ECHO_S,
         ca=chain.ca,
     )
     hops_file = chain.folder / "hops.toml"
