@@ -90,6 +90,7 @@ class ToldEars:
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
         self.open = 0
+        self.heard: list[bytes] = []  # what each transcript was made of
 
     async def warm(self) -> None: ...
     async def close(self) -> None: ...
@@ -115,6 +116,7 @@ class ToldListener:
 
     async def transcribe(self) -> str:
         texts = self._ears.texts
+        self._ears.heard.append(self._audio)
         if not self._audio:
             return ""
         return texts[self._number] if self._number < len(texts) else "and so on"
@@ -268,6 +270,7 @@ async def at_work(
     credentials: Mapping[str, str] | None = None,
     port: int = 0,
     next_s: float = 0.3,
+    pool: SileroPool | None = None,
     tables: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[AtWork]:
@@ -290,7 +293,7 @@ async def at_work(
         for name, part in made.items():
             maker = part if callable(part) else Mock(return_value=part)
             patched.enter_context(patch.object(casting, name, maker))
-        patched.enter_context(patch("gateway.gateway.SileroPool", Mock(return_value=POOL)))
+        patched.enter_context(patch("gateway.gateway.SileroPool", Mock(return_value=pool or POOL)))
         gateway = Gateway(chosen)
     gateway.streams.next_s = next_s
     told: list[dict[str, Any]] = []

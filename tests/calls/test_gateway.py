@@ -11,6 +11,7 @@ from calls.gateways_at_work import (
     CALLS_TOKEN,
     FORM,
     PATIENCE_S,
+    WORDS,
     LettersVoice,
     ask,
     at_work,
@@ -23,7 +24,8 @@ from calls.gateways_at_work import (
 )
 from doctor.dialogue import VOICED_PEAK
 from gateway import calls as calls_module
-from gateway.g711 import peak
+from gateway.g711 import SILENCE, decode, encode, peak
+from gateway.providers.silero import SileroPool
 
 
 def test_a_caller_is_greeted_understood_and_answered() -> None:
@@ -256,6 +258,21 @@ def test_five_calls_at_once_hear_what_is_theirs() -> None:
             assert {heard.report.stream.underruns for heard in calls if heard.report.stream} == {0}
             assert len(at.of("call_ended", ending="caller_hung_up", turns=2)) == 5
             assert cast["ears"][0].open == 0  # those of ended calls are closed
+
+    run(work)
+
+
+def test_callers_who_speak_at_the_same_time_are_heard_from_their_first_word() -> None:
+    """More of them than models of voice activity are ready: the others' come late."""
+
+    async def work() -> None:
+        cast = simple_cast("one")
+        async with at_work(greeting="Hi.", **cast, pool=SileroPool(spare=1)) as at:
+            calls = await asyncio.gather(*(at.call("words") for _ in range(5)))
+            assert [heard.text for heard in calls] == ["Hi.1 one."] * 5
+            said = encode(decode(WORDS)).strip(SILENCE)
+            whole = [audio for audio in cast["ears"][0].heard if said in audio]
+            assert len(whole) == 5
 
     run(work)
 

@@ -67,7 +67,7 @@ REASONS: dict[Fault, Reason] = {
     "stall": "timeout",
 }
 FAULTS: tuple[Fault, ...] = tuple(fault for fault in REASONS if fault != "broken")
-AT_ONCE = 10  # half of what two cores bear
+AT_ONCE = 15  # two cores bear some more
 # The machine may be busy: a caller who is soon discouraged would hide what comes late. Between two
 # voices there is a pause.
 PATIENT = replace(BRISK, greeting_s=6.0, answer_s=15.0)
