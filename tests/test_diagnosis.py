@@ -9,6 +9,7 @@ from doctor.evidence import (
     Fault,
     Phase,
     Probe,
+    Silence,
     Stamp,
 )
 from sights import (
@@ -204,6 +205,38 @@ def test_an_advertised_stream_explains_what_the_gateway_answers_to_it() -> None:
     found = diagnose(sights_of((gateway, SIDECAR), extra={"call": call}))
     assert (found.rule, rules(found)) == ("TW06", [("TW06", "gateway")])
     assert ("AN04", "gateway") in folded(found)
+
+
+def test_what_the_echo_shows_does_not_follow_from_what_the_gateway_does() -> None:
+    gateway = probe("gateway", upgrade(answer(404)))
+    cut = probe("nginx", silence=Silence(9.0, 2.0, "EOF"))
+    found = told(gateway, replace(SIDECAR, silence=Silence(9.0)), cut)
+    assert rules(found) == [("AN04", "gateway"), ("CL01", "nginx")]
+    unasked = probe("nginx", upgrade(502, "nginx"))
+    assert rules(told(gateway, SIDECAR, unasked)) == [("AN04", "gateway"), ("UP01", "nginx")]
+
+
+def test_a_prefix_that_is_cut_on_purpose_is_no_fault() -> None:
+    """The hops behind were asked for the public path, which is not theirs."""
+    public = "/telephone/voice/stream"
+    gateway = probe("gateway", replace(upgrade(answer(404)), target=public))
+    through = upgrade(404, "gateway", came=arrival(target=public, status=404, was_echoed=False))
+    sidecar = probe(
+        "sidecar",
+        replace(upgrade(came=arrival(target=public)), target=public),
+        through=replace(through, target=public),
+        phases=(*SIDECAR.phases[:2], Phase("request", 1, "not_upgraded", "404")),
+    )
+    taken = upgrade(came=arrival(target="/voice/stream", was_echoed=False))
+    nginx = probe(
+        "nginx",
+        replace(upgrade(came=arrival(target="/voice/stream")), target=public),
+        through=replace(taken, target=public),
+        echoes=ECHOES,
+    )
+    assert told(gateway, sidecar, nginx).verdict == "healthy"
+    refused = replace(nginx, through=replace(through, target=public))
+    assert told(gateway, sidecar, refused).hop == "gateway"
 
 
 # Holes

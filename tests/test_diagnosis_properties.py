@@ -178,9 +178,18 @@ def _check_names(found: Diagnosis, names: set[str]) -> None:
 
 
 def _unexcused(probes: Sequence[Probe]) -> list[str]:
-    """Hops with a fault that is not just the doctor's own way to them."""
-    faults = [(each.hop.name, phase) for each in probes for phase in each.phases if phase.fault]
-    return [name for name, phase in faults if phase.name not in ("resolve", "connect", "tls")]
+    """Hops with a fault that is not just the doctor's own way to them, or its own path."""
+    found = []
+    for index, each in enumerate(probes):
+        excused = {"resolve", "connect", "tls"}
+        throughs = [front.through for front in probes[index + 1 :] if front.is_good]
+        arrived = {through.arrival.target for through in throughs if through and through.arrival}
+        if each.upgrade is not None and arrived - {each.upgrade.target}:
+            excused |= {"request", "response"}  # it is asked for another path by who passes it
+        found += [
+            each.hop.name for phase in each.phases if phase.fault and phase.name not in excused
+        ]
+    return found
 
 
 def test_chance_makes_verdicts_of_every_kind() -> None:

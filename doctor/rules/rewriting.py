@@ -2,7 +2,13 @@
 
 from doctor.evidence import Arrival, Exchange, Probe, Sight
 from doctor.rules import rule
-from doctor.rules.ways import arrived_behind, exchange_behind, gateway_refusal, is_in_front
+from doctor.rules.ways import (
+    arrived_behind,
+    exchange_behind,
+    gateway_refusal,
+    is_in_front,
+    is_taken_by_gateway,
+)
 
 PROTOCOL = "Sec-WebSocket-Protocol"
 EXTENSIONS = "Sec-WebSocket-Extensions"
@@ -12,6 +18,14 @@ def _wanted(sight: Sight, upgrade: Exchange) -> Exchange | Arrival:
     """What arrives when the hop behind is asked, which is what should arrive here."""
     behind = exchange_behind(sight)
     return arrived_behind(sight) or behind or upgrade
+
+
+def _is_mounted(sight: Sight, asked: str, came: str) -> bool:
+    """Whether a prefix was cut or added, and the gateway takes what comes of it: on purpose."""
+    through = sight.probe.through
+    if through is None or not is_taken_by_gateway(through) or "?" in f"{asked}{came}":
+        return False
+    return asked.endswith(came) or came.endswith(asked)
 
 
 @rule("HS08")
@@ -24,7 +38,8 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
         signature covers the URL letter for letter.
     Evidence:
         The request target that arrived at the sidecar is not the one that was sent, and the
-        hop behind passes it on unchanged.
+        hop behind passes it on unchanged. A prefix that is cut or added on purpose is none:
+        the gateway takes what comes of it.
     Fix nginx:
         location /voice/ { proxy_pass http://127.0.0.1:8080; }   # no path behind the port
         With a path, even a lone slash, nginx replaces the location's prefix by it.
@@ -51,6 +66,8 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
         return None
     wanted, name = _wanted(sight, upgrade), sight.probe.hop.name
     if arrival.target != wanted.target:
+        if _is_mounted(sight, upgrade.target, arrival.target):
+            return None
         return (
             f"{name} changed the path: {upgrade.target} was asked for, and {arrival.target} "
             "arrived at the sidecar"
