@@ -178,7 +178,11 @@ def _router(root: Node, name: str, node: Node) -> Router:
         refused = str(why)
     entry_points = tuple(entry.text for entry in node["entryPoints"])
     entries = [root["entryPoints"][entry] for entry in entry_points]
-    is_tls = node["tls"].shape == "mapping" or node["tls"].is_true or any(entry.at("http", "tls") for entry in entries)
+    is_tls = (
+        node["tls"].shape == "mapping"
+        or node["tls"].is_true
+        or any(entry.at("http", "tls") for entry in entries)
+    )
     priority = node["priority"].number or len(node["rule"].text)
     missing = [*_missing(root, "service", node["service"])]
     middlewares: list[Middleware] = []
