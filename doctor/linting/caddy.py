@@ -9,6 +9,7 @@ from pathlib import Path
 from doctor.linting.caddy_adapt import adapt
 from doctor.linting.caddy_routes import Config
 from doctor.linting.caddy_source import Source
+from doctor.linting.caddy_streams import STREAMS
 from doctor.linting.caddy_takers import TAKERS, Taker
 from doctor.linting.findings import LintFinding, LintReport, LintRule, Paths
 from doctor.linting.json_lines import read_json
@@ -23,7 +24,9 @@ WAYS = WayRules(
     "What no directive takes, Caddy answers with 200 and an empty body.",
     keep="Write handle for handle_path (which strips), and remove rewrite and uri from it.",
 )
-RULES: tuple[LintRule, ...] = tuple(sorted((*WAYS.rules, *TAKERS.rules), key=lambda rule: rule.id))
+RULES: tuple[LintRule, ...] = tuple(
+    sorted((*WAYS.rules, *STREAMS.rules, *TAKERS.rules), key=lambda rule: rule.id)
+)
 
 
 def lint(text: str, file: Path, paths: Paths) -> LintReport:
@@ -46,7 +49,9 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
 
     def check(ways: Ways) -> Iterator[LintFinding]:
         yield from WAYS.judge(ways, file)
-        yield from TAKERS.judge(each for each in takers[ways.host] if each.is_proxied)
+        served = [taker for taker in takers[ways.host] if taker.is_proxied]
+        yield from STREAMS.judge(each for each in served if each.is_stream)
+        yield from TAKERS.judge(served)
 
     verdict = judge_hosts(hosts, check)
     return LintReport(verdict.findings, verdict.paths, remarks=(*remarks, *verdict.remarks))

@@ -1,19 +1,16 @@
 """Rules of the reverse_proxy that takes one of our paths. What is said was seen with Caddy 2.11."""
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from doctor.linting.caddy_routes import Config, Passage, upstream_of
 from doctor.linting.family import Family, Saw
 from doctor.linting.nodes import Node
-from doctor.linting.urls import LONGEST_CALL_S, Url, read_url, scheme_doubt, seconds
+from doctor.linting.urls import Url, read_url, scheme_doubt, seconds
 
 # Twilio's forms have some two kilobytes.
 _FORM_BYTES = 16384
-# An agent that listens is silent for so long, easily.
-_SILENCE_S = 60
-_EDITED = ("upgrade", "connection", "sec-websocket-key", "sec-websocket-version")
+EDITED = ("upgrade", "connection", "sec-websocket-key", "sec-websocket-version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +47,6 @@ class Taker:
 TAKERS = Family[Taker]()
 
 
-@TAKERS.rule("CA10")
-def upgrade_removed(taker: Taker) -> Iterator[Saw]:
-    """A header of the upgrade is removed or replaced.
-
-    Why:
-        Caddy passes upgrades on by itself. Without Upgrade and Connection the gateway gets a plain
-        GET and answers 400, 404 or 426; without the key its 101 fits none.
-    Fix:
-        Remove these lines: reverse_proxy 127.0.0.1:8080 is all it takes.
-    """
-    if not taker.is_stream:
-        return
-    for directive, edits in taker.edits():
-        for each in edits["delete"]:
-            if any(fnmatch.fnmatchcase(name, each.text.lower()) for name in _EDITED):
-                yield taker.saw(each, [directive, f"-{each.text}"], f"{directive} -{each.text}")
-        for name, values in edits["set"].items():
-            value = ", ".join(each.text for each in values)
-            kept = {"upgrade": "websocket", "connection": "upgrade"}.get(name.lower())
-            is_kept = "{" in value or (kept is not None and kept in value.lower())
-            if name.lower() in _EDITED and not is_kept:
-                yield taker.saw(values, [directive, name], f"{directive} {name} {value!r}")
-
-
 @TAKERS.rule("CA11")
 def upgrade_forced(taker: Taker) -> Iterator[Saw]:
     """Every request is made an upgrade, the webhook, too.
@@ -107,67 +80,6 @@ def http2_upstream(taker: Taker) -> Iterator[Saw]:
     if "h2c" in [each.text for each in versions]:
         text = f"versions {' '.join(each.text for each in versions)}"
         yield taker.saw(versions, ["versions", "h2c"], text)
-
-
-@TAKERS.rule("CA13")
-def response_buffered(taker: Taker) -> Iterator[Saw]:
-    """Responses are buffered, the 101 among them.
-
-    Why:
-        Caddy waits for the end of a stream that has just begun: Twilio never sees the 101.
-    Fix:
-        Remove response_buffers.
-    """
-    buffers = taker.proxy["response_buffers"]
-    if taker.is_stream and buffers.number:
-        yield taker.saw(buffers, ["response_buffers"], f"response_buffers {buffers.text}")
-
-
-@TAKERS.rule("CA14", level="warning")
-def silence_cut(taker: Taker) -> Iterator[Saw]:
-    """A stream is cut when the gateway is silent for so long.
-
-    Why:
-        read_timeout counts from the last byte of the gateway, whatever Twilio sends. An agent that
-        listens sends nothing.
-    Fix:
-        Remove read_timeout; for a gateway that never answers there is response_header_timeout.
-    """
-    timeout = taker.proxy.at("transport", "read_timeout")
-    limit_s = _duration(timeout)
-    if taker.is_stream and 0 < limit_s < LONGEST_CALL_S:
-        saw = taker.saw(timeout, ["read_timeout"], f"read_timeout {limit_s:g}s")
-        yield Saw(saw.text, saw.file, saw.line, level="error" if limit_s < _SILENCE_S else None)
-
-
-@TAKERS.rule("CA15", level="warning")
-def stream_cut(taker: Taker) -> Iterator[Saw]:
-    """A stream is cut at an age that a call may reach.
-
-    Why:
-        stream_timeout counts from the 101, whatever is sent. Twilio lets a call last four hours.
-    Fix:
-        Remove stream_timeout, or make it 4h.
-    """
-    timeout = taker.proxy["stream_timeout"]
-    limit_s = _duration(timeout)
-    if taker.is_stream and 0 < limit_s < LONGEST_CALL_S:
-        yield taker.saw(timeout, ["stream_timeout"], f"stream_timeout {limit_s:g}s")
-
-
-@TAKERS.rule("CA16", level="warning")
-def reload_cuts(taker: Taker) -> Iterator[Saw]:
-    """Every reload of Caddy's configuration ends all calls.
-
-    Why:
-        Caddy closes the streams of the old configuration with 1001 at once, also where only
-        another site was changed (caddy #5471, #6420).
-    Fix:
-        stream_close_delay 4h
-    """
-    if taker.is_stream and not _duration(taker.proxy["stream_close_delay"]):
-        text = f"reverse_proxy {upstream_of(taker.proxy)} has no stream_close_delay"
-        yield taker.saw(taker.proxy, [], text)
 
 
 @TAKERS.rule("CA17", level="warning")
@@ -274,7 +186,7 @@ def form_refused(taker: Taker) -> Iterator[Saw]:
             yield taker.saw(node, ["max_size"], f"request_body max_size {size:g} bytes")
 
 
-def _duration(node: Node) -> float:
+def duration_s(node: Node) -> float:
     """Seconds; nanoseconds and Go's form are both Caddy's."""
     number = node.number
     return number / 1e9 if number is not None else seconds(node.text) or 0
