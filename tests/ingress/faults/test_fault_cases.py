@@ -31,7 +31,7 @@ def test_the_doctor_says_what_is_so_and_no_more(
     request: pytest.FixtureRequest,
 ) -> None:
     if case.open:
-        request.applymarker(pytest.mark.xfail(reason=case.open, strict=False))
+        request.applymarker(pytest.mark.xfail(reason=case.open, strict=True))
     outcome = examinations[case.name].result().outcome
     outcomes.append(outcome)
     assert outcome.complaints == [], outcome.diagnosis.sentence
