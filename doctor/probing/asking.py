@@ -65,9 +65,7 @@ async def ask(
     detail = first = ""
     switched = None
     try:
-        async with line.room:
-            began = perf_counter()
-            answer, switched = await _exchange(line, request, answer_s)
+        answer, switched = await _exchange(line, request, answer_s)
     except Lost as lost:
         fault, detail = lost.fault, lost.detail
     except _Unreadable as strange:

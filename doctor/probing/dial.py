@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from doctor.addresses import Target
@@ -15,7 +15,6 @@ from doctor.evidence import Fault
 Flaw = Fault | Literal[""]  # what a step has, or nothing
 
 ADDRESSES_LIMIT = 8
-AT_ONCE = 4  # connections to one hop
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES}
 _CGNAT = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598; a tailnet's addresses lie in it
 _TAILNET6 = ipaddress.ip_network("fd7a:115c:a1e0::/48")
@@ -44,14 +43,13 @@ class Place:
 
 @dataclass(slots=True)
 class Line:
-    """How connections to a hop are opened, once it is known how. At most AT_ONCE are open."""
+    """How connections to a hop are opened, once it is known how."""
 
     place: Place
     tls: ssl.SSLContext | None
     server_name: str
     connect_s: float
     preface: bytes = b""  # what the hop wants to read before anything else
-    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Raises Lost."""

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from calls.certificates import OURS
-from doctor.evidence import Hop, Probe
+from doctor.evidence import Answer, Hop, Probe
 from doctor.probing import ProbeOptions, probe_chain
 from peers import RunningSidecar
 from proxy.handshake import accept_value
@@ -201,6 +201,19 @@ def _first_frame(data: bytes) -> bytes:
 def payload_of(frame: bytes) -> bytes:
     """Of an unmasked frame."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def first_fault(found: Probe) -> tuple[str, str]:
+    """The phase that went wrong first, and how."""
+    assert found.broken is not None, found
+    return found.broken.name, found.broken.fault
+
+
+def answer_of(found: Probe) -> Answer:
+    """What the upgrade got."""
+    assert found.upgrade is not None
+    assert found.upgrade.answer is not None
+    return found.upgrade.answer
 
 
 def faults(found: Probe) -> Iterator[tuple[str, str]]:

@@ -8,8 +8,6 @@ import pytest
 
 from doctor.evidence import Hop, Probe
 from doctor.probing import ProbeOptions, probe_chain
-from doctor.probing.endurance import LAST_WORDS
-from doctor.signing import Signer
 from peers import RunningSidecar
 from probing.broken_hops import (
     QUICK,
@@ -19,11 +17,10 @@ from probing.broken_hops import (
     chain,
     faults,
     passing,
-    payload_of,
     probe,
     serving,
 )
-from probing.conftest import Gateway
+from probing.conftest import Gateway, proper
 from programs import free_port
 
 ECHOES = [
@@ -68,6 +65,9 @@ def test_a_healthy_chain_has_every_phase_and_every_echo(
         assert found.addresses == ("127.0.0.1",)
     assert (first.echoes, first.is_good, first.notes) == ((), True, ())
     assert third.notes == ()
+    assert first.upgrade is not None
+    assert first.upgrade.sent("X-Hopscope-Probe") is None, "behind the sidecar no id means anything"
+    assert first.upgrade.arrivals is None
 
 
 def test_what_was_sent_lies_beside_what_arrived(sidecar: RunningSidecar) -> None:
@@ -210,260 +210,14 @@ def test_strangers_at_the_sidecars_port_are_told_where_an_upgrade_did_not_arrive
     assert found.upgrade is not None
     assert found.upgrade.arrivals == ()
     assert set(found.upgrade.strangers) == {"tls", "http2"}
-    found = probe(passing(sidecar), sidecar)
+
+    async def refuses(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer("502 Bad Gateway")
+
+    found = probe(refuses, sidecar)
     assert found.upgrade is not None
     assert found.upgrade.strangers == (), "those of an earlier run are not this one's"
-
-
-# -- gateways --------------------------------------------------------------------------------------
-
-
-def _gateway(handler: Handler, **options: object) -> Probe:
-    async def run() -> Probe:
-        async with serving(handler) as port:
-            hop = Hop("gateway", "gateway", f"http://127.0.0.1:{port}")
-            [found] = await probe_chain([hop], ProbeOptions(**QUICK | options), lambda _: None)  # type: ignore[arg-type]
-            return found
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
-def test_a_gateway_that_refuses_who_is_not_twilio_is_there(status: str) -> None:
-    async def refuse(peer: Peer) -> None:
-        await peer.head()
-        await peer.answer(status)
-
-    found = _gateway(refuse)
-    assert found.is_good
-    assert f"the gateway refused the unsigned upgrade: {status}" in found.notes
-
-
-@pytest.mark.parametrize("status", ["426 Upgrade Required", "404 Not Found", "502 Bad Gateway"])
-def test_a_gateway_that_does_not_switch_is_broken(status: str) -> None:
-    async def refuse(peer: Peer) -> None:
-        await peer.head()
-        await peer.answer(status)
-
-    found = _gateway(refuse)
-    assert list(faults(found)) == [("request", "not_upgraded")]
-
-
-@pytest.mark.parametrize(
-    ("close", "fault"),
-    [(b"\x03\xf0", ""), (b"", ""), (b"\x0f\xa1", ""), (b"\x03\xf3", "cut"), (b"\x03\xe9", "cut")],
-)
-def test_a_gateway_may_refuse_by_a_close_but_not_fail_by_one(close: bytes, fault: str) -> None:
-    async def refuse(peer: Peer) -> None:
-        await peer.switch(await peer.head())
-        await peer.say(bytes((0x88, len(close))) + close)
-        await peer.linger()
-
-    found = _gateway(refuse)
-    assert [each for _, each in faults(found)] == ([fault] if fault else [])
-    assert bool(found.notes) or fault
-
-
-def test_an_upgrade_is_signed_over_the_public_url_where_the_token_is_known() -> None:
-    seen = []
-
-    async def look(peer: Peer) -> None:
-        head = await peer.head()
-        if head.value("Upgrade"):
-            seen.append(head)
-        await peer.answer("403 Forbidden")
-
-    _gateway(look, auth_token="0123", host="v.example.com", stream_path="/s?x=1")
-    assert seen[0].value("X-Twilio-Signature") == Signer("0123").sign("ws://v.example.com/s")
-    assert seen[0].value("Origin") is None
-    assert seen[0].values("Sec-WebSocket-Extensions") == []
-
-
-def test_no_probe_posts_anything_and_at_most_four_connections_are_open(
-    sidecar: RunningSidecar,
-) -> None:
-    methods = set()
-    count = most = 0
-    inner = passing(sidecar)
-
-    async def counting(peer: Peer) -> None:
-        nonlocal count, most
-        count += 1
-        most = max(most, count)
-        raw = await peer.reader.readuntil(b"\r\n\r\n")
-        methods.add(raw.split(b" ")[0])
-        peer.reader._buffer[:0] = raw  # type: ignore[attr-defined]
-        try:
-            await inner(peer)
-        finally:
-            count -= 1
-
-    assert probe(counting, sidecar, soak_s=0.1, idle_s=0.1).is_good
-    assert methods == {b"GET"}
-    assert most <= 4
-
-
-def test_a_refusal_without_a_stamp_is_the_gateways_where_it_says_the_same(
-    sidecar: RunningSidecar,
-) -> None:
-    async def refuse(peer: Peer) -> None:
-        await peer.head()
-        await peer.answer("403 Forbidden", body="bad signature")
-
-    async def other(peer: Peer) -> None:
-        await peer.head()
-        await peer.answer("403 Forbidden", body="blocked by policy")
-
-    async def run(front: Handler) -> Probe:
-        async with serving(refuse) as behind, serving(front) as port:
-            hops = [
-                Hop("gateway", "gateway", f"http://127.0.0.1:{behind}"),
-                Hop("front", "nginx", f"http://127.0.0.1:{port}"),
-            ]
-            told = ProbeOptions(**QUICK)  # type: ignore[arg-type]
-            return (await probe_chain(hops, told, lambda _: None))[1]
-
-    passed = asyncio.run(run(refuse))
-    assert passed.is_good
-    assert any("gateway's own refusal" in note for note in passed.notes)
-    assert list(faults(asyncio.run(run(other)))) == [("request", "not_upgraded")]
-
-
-# -- through the sidecar ---------------------------------------------------------------------------
-
-
-def test_the_sidecar_passes_an_upgrade_through_to_the_gateway(
-    gateway: Gateway, sidecar: RunningSidecar
-) -> None:
-    _, found = chain(_hops(gateway, sidecar), admin=admin_of(sidecar))
-    assert found.through is not None
-    assert found.through.answer is not None
-    assert found.through.answer.status == 101
-    assert found.through.arrival is not None
-    assert found.through.arrival.upstream == f"http://127.0.0.1:{gateway.port}"
-    assert not found.through.arrival.was_echoed
-
-
-def test_a_sidecar_whose_gateway_cannot_be_reached_fails_on_the_way_in() -> None:
-    sidecar = RunningSidecar("asyncio", upstream=f"http://127.0.0.1:{free_port()}")
-    try:
-        hop = Hop("sidecar", "sidecar", f"http://127.0.0.1:{sidecar.port}")
-        [found] = chain([hop], admin=admin_of(sidecar))
-    finally:
-        sidecar.close()
-    assert list(faults(found)) == [("request", "not_upgraded")]
-    assert found.broken is not None
-    assert found.broken.detail == "through to the gateway: 503 Service Unavailable"
-    assert found.through is not None
-    assert found.through.answer is not None
-    assert found.through.answer.stamp is not None
-    assert found.through.answer.stamp.error == "connection_refused"
-    assert [echo.fault for echo in found.echoes] == [""] * len(ECHOES)
-
-
-def test_a_gateway_is_asked_for_what_the_sidecar_makes_of_the_paths() -> None:
-    asked = []
-
-    async def note(peer: Peer) -> None:
-        head = await peer.head()
-        asked.append(head.target)
-        if head.value("Upgrade"):
-            await peer.switch(head)
-            await peer.linger()
-        await peer.answer("404 Not Found")
-
-    async def run() -> Probe:
-        async with serving(note) as port:
-            route = {"upstream": f"http://127.0.0.1:{port}", "strip_prefix": "/voice"}
-            sidecar = RunningSidecar("asyncio", route=[{"name": "all", **route}])
-            try:
-                hop = Hop("gateway", "gateway", f"http://127.0.0.1:{port}")
-                told = ProbeOptions(admin=admin_of(sidecar), **QUICK)  # type: ignore[arg-type]
-                [found] = await probe_chain([hop], told, lambda _: None)
-            finally:
-                sidecar.close()
-        return found
-
-    assert asyncio.run(run()).is_good
-    assert sorted(asked) == ["/stream", "/stream", "/webhook"]
-
-
-def test_a_sidecar_that_wants_a_proxy_header_gets_one(gateway: Gateway) -> None:
-    sidecar = RunningSidecar(
-        "asyncio", upstream=f"http://127.0.0.1:{gateway.port}", proxy_protocol=True
-    )
-    try:
-        _, found = chain(_hops(gateway, sidecar), admin=admin_of(sidecar))
-    finally:
-        sidecar.close()
-    assert list(faults(found)) == []
-
-
-# -- idle, soak ------------------------------------------------------------------------------------
-
-
-def test_a_stream_that_is_left_alone_lives_or_dies_at_its_time(sidecar: RunningSidecar) -> None:
-    found = probe(passing(sidecar), sidecar, idle_s=0.3)
-    assert found.silence is not None
-    assert (found.silence.wanted_s, found.silence.died_after_s) == (0.3, None)
-    assert found.phase("idle") is not None
-
-    async def dies(peer: Peer) -> None:
-        passed = asyncio.ensure_future(passing(sidecar)(peer))
-        await asyncio.wait([passed], timeout=1.0)
-        peer.writer.transport.abort()
-        await asyncio.gather(passed, return_exceptions=True)
-
-    found = probe(dies, sidecar, idle_s=5.0)
-    assert found.silence is not None
-    assert found.silence.died_after_s is not None
-    assert 0.8 < found.silence.died_after_s < 2.0
-    assert ("idle", "cut") in faults(found)
-
-
-def test_a_stream_that_died_without_a_word_shows_at_the_last_message(
-    sidecar: RunningSidecar,
-) -> None:
-    async def zombie(frame: bytes, writer: asyncio.StreamWriter) -> None:
-        if payload_of(frame) != LAST_WORDS:
-            writer.write(frame)
-
-    found = probe(passing(sidecar, frames=zombie), sidecar, idle_s=0.1)
-    assert found.silence is not None
-    assert found.silence.how == "nothing came back in 0.5 s"
-    assert ("idle", "cut") in faults(found)
-
-
-def test_media_is_sent_at_its_beat_and_timed(sidecar: RunningSidecar) -> None:
-    found = probe(passing(sidecar), sidecar, soak_s=0.5)
-    assert found.soak is not None
-    assert (found.soak.sent, found.soak.received, found.soak.fault) == (25, 25, "")
-    assert 0 < found.soak.round_trip_ms < 100
-    assert found.soak.worst_gap_ms >= 15
-    assert found.phase("media") is not None
-
-
-def test_media_that_is_lost_or_stalls_is_told(sidecar: RunningSidecar) -> None:
-    async def lose(frame: bytes, writer: asyncio.StreamWriter) -> None:
-        if b'"chunk": "20"' not in payload_of(frame):
-            writer.write(frame)
-
-    found = probe(passing(sidecar, frames=lose), sidecar, soak_s=0.5)
-    assert found.soak is not None
-    assert (found.soak.received, found.soak.fault) == (24, "missing")
-
-    async def stall(frame: bytes, writer: asyncio.StreamWriter) -> None:
-        if b'"chunk": "10"' in payload_of(frame):
-            await asyncio.sleep(0.5)
-        writer.write(frame)
-
-    found = probe(passing(sidecar, frames=stall), sidecar, soak_s=0.5)
-    assert found.soak is not None
-    assert (found.soak.received, found.soak.fault) == (25, "held")
-    assert found.soak.worst_gap_ms > 300
-
-
-# -- the rest --------------------------------------------------------------------------------------
 
 
 def test_a_name_can_be_given_another_address_as_curls_resolve_does(
@@ -530,3 +284,35 @@ def test_a_hop_whose_url_is_none_is_refused_before_anything_is_sent() -> None:
 
 def test_no_hops_give_no_probes() -> None:
     assert chain([]) == ()
+
+
+def test_the_admin_address_gets_its_token_and_a_missing_one_is_told() -> None:
+    asked = []
+
+    async def guarded(peer: Peer) -> None:
+        head = await peer.head()
+        asked.append((head.method, head.target))
+        if head.value("Authorization") != "Bearer t0ken":
+            await peer.answer("401 Unauthorized")
+        elif head.target == "/":
+            await peer.answer("200 OK", body='{"listen": null}')
+        elif head.method == "POST":
+            await peer.answer("429 Too Many Requests", body="too many probes are armed")
+        else:
+            await peer.answer("200 OK", body="[]")
+
+    async def run(token: str | None) -> Probe:
+        async with serving(guarded) as port, serving(proper) as behind:
+            hop = Hop("front", "other", f"http://127.0.0.1:{behind}")
+            admin = {"admin": f"http://127.0.0.1:{port}", "admin_token": token}
+            told = ProbeOptions(**QUICK | admin)  # type: ignore[arg-type]
+            return (await probe_chain([hop], told, lambda _: None))[0]
+
+    found = asyncio.run(run(None))
+    assert any("wants the bearer token HOPSCOPE_ADMIN_TOKEN" in note for note in found.notes)
+    assert asked == [("GET", "/")]
+    found = asyncio.run(run("t0ken"))
+    assert ("POST", "/api/probes") in asked
+    assert any("answered 429: too many probes are armed" in note for note in found.notes)
+    assert found.is_good
+    assert "t0ken" not in repr(found)
