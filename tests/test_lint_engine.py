@@ -96,7 +96,7 @@ def test_the_name_of_a_file_is_asked_before_its_text() -> None:
 def test_every_linter_that_is_there_has_rules_of_its_own_with_pages() -> None:
     ids = [rule.id for rule in engine.all_rules()]
     assert len(ids) == len(set(ids))
-    assert {"NG01"} <= set(ids)
+    assert {"NG01", "HA01", "AP01"} <= set(ids)
     for rule in engine.all_rules():
         assert all((rule.slug, rule.defect, rule.why, rule.fix)), rule.id
         assert rule.level in ("error", "warning")

@@ -1,5 +1,8 @@
 """How a path differs from what it became (pure)."""
 
+import re
+from urllib.parse import unquote
+
 from doctor.linting.findings import Level
 
 
@@ -10,7 +13,8 @@ def moved(path: str, target: str) -> tuple[str, str] | None:
     """
     path, _, query = path.partition("?")
     target, _, target_query = target.partition("?")
-    if query != target_query or target == "/" != path:
+    is_doubled = "//" in target and "//" not in path
+    if query != target_query or is_doubled or target == "/" != path:
         return None
     for place, character in enumerate(path):
         if character == "/" and target.endswith(path[place:]):
@@ -28,3 +32,21 @@ def level_of_move(path: str, target: str, other: tuple[str, str] | None) -> Leve
     if move is None or (other is not None and moved(*other) != move):
         return None
     return "warning"
+
+
+def normalised(path: str, *, merges: bool = True) -> str:
+    """As servers compare it: decoded, slashes merged, dot segments resolved."""
+    path = unquote(path, errors="replace")
+    if merges:
+        path = re.sub("/{2,}", "/", path)
+    parts: list[str] = []
+    segments = path.split("/")
+    for place, segment in enumerate(segments):
+        if segment == ".." and len(parts) > 1:
+            parts.pop()
+        elif segment != ".":
+            parts.append(segment)
+            continue
+        if place == len(segments) - 1:
+            parts.append("")
+    return "/".join(parts) if path.startswith("/") else path

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
+from doctor.linting.moves import normalised
 from doctor.linting.nginx_locations import Found, Location, captured, find, named
 from doctor.linting.nginx_parser import Directive
 from doctor.linting.nginx_servers import Server
@@ -129,7 +130,7 @@ class _Walk:
         self._variables = Variables(server, request)
         path, mark, query = request.path.partition("?")
         merges = server.directive.last("merge_slashes")
-        self._uri = _normalised(path, merges=merges is None or merges.args != ("off",))
+        self._uri = normalised(path, merges=merges is None or merges.args != ("off",))
         self._query = f"{mark}{query}"
         self._variables.values.update(uri=self._uri, document_uri=self._uri)
         self._is_raw = True  # nothing changed the path: the request line goes on as it came
@@ -348,22 +349,4 @@ class _Walk:
 def normalised_target(target: str) -> str:
     """What becomes of a request line's target where proxy_pass puts the same path in its place."""
     path, mark, query = target.partition("?")
-    return f"{quote(_normalised(path, merges=True), safe=_SAFE)}{mark}{query}"
-
-
-def _normalised(path: str, *, merges: bool) -> str:
-    """As nginx compares it: decoded, slashes merged, dot segments resolved."""
-    path = unquote(path, errors="replace")
-    if merges:
-        path = re.sub("/{2,}", "/", path)
-    parts: list[str] = []
-    segments = path.split("/")
-    for place, segment in enumerate(segments):
-        if segment == ".." and len(parts) > 1:
-            parts.pop()
-        elif segment != ".":
-            parts.append(segment)
-            continue
-        if place == len(segments) - 1:
-            parts.append("")
-    return "/".join(parts) if path.startswith("/") else path
+    return f"{quote(normalised(path), safe=_SAFE)}{mark}{query}"
