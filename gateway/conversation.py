@@ -23,8 +23,9 @@ from gateway.stream import Stream, StreamEndedError
 from gateway.turns import SpeechEnded, SpeechPaused, SpeechResumed, SpeechStarted, TurnDetector
 from gateway.voices import Voices
 
-# What is heard of an utterance from before its first voiced window: soft consonants.
-PREROLL = int(0.3 * BYTES_PER_SECOND)
+# What is heard of an utterance from before its first voiced window: soft consonants, and some of
+# the silence before them. With 0.3 s Whisper repeats itself, or begins in the middle of a sentence.
+PREROLL = int(0.5 * BYTES_PER_SECOND)
 # How much is kept for it: voice activity may be late by as much as three seconds.
 RECENT = 4 * BYTES_PER_SECOND
 # Digits pressed within so long of each other are one entry.

@@ -27,7 +27,7 @@ from proxy.process import running_sidecar
 from proxy.routes import Route, Upstream
 from proxy.server import Sidecar
 from proxy.settings import HistorySettings, HostPort, Settings
-from spoken import require_package
+from spoken import require_package, words
 
 GREETING = "Hello."
 SAID = ("hours", "goodbye")
@@ -121,7 +121,7 @@ WAYS = pytest.mark.parametrize("way", ["straight", "through the sidecar"])
 @WAYS
 def test_two_turns_are_understood_word_for_word(conversations: dict[str, Told], way: str) -> None:
     told = conversations[way]
-    assert [turn["caller"] for turn in told.turns] == [TEXTS[name] for name in SAID]
+    assert [words(turn["caller"]) for turn in told.turns] == [words(TEXTS[name]) for name in SAID]
     assert told.ending == "caller_hung_up"
 
 
