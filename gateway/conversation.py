@@ -26,8 +26,7 @@ from gateway.voices import Voices
 # What is heard of an utterance from before its first voiced window: soft consonants, and some of
 # the silence before them. With 0.3 s Whisper repeats itself, or begins in the middle of a sentence.
 PREROLL = int(0.5 * BYTES_PER_SECOND)
-# How much is kept for it: voice activity may be late by as much as three seconds.
-RECENT = 4 * BYTES_PER_SECOND
+RECENT = 4 * BYTES_PER_SECOND  # is kept for it: voice activity may be late by three seconds
 # Digits pressed within so long of each other are one entry.
 DIGITS_S = 2.0
 DIGITS_LIMIT = 32
