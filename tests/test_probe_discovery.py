@@ -176,6 +176,12 @@ def test_a_port_of_plain_http_is_taken_where_calls_come_by_http(sidecar: dict[st
     assert _discover(machine).hops[2].url == "https://127.0.0.1:443"
 
 
+def test_a_port_for_operators_is_no_way_for_a_call(sidecar: dict[str, Any]) -> None:
+    files = {"/etc/caddy/Caddyfile": "reverse_proxy :8080"}
+    machine = MadeUp([Process(7, ("caddy", "run"), (2019, 8000))], files)
+    assert _discover(machine, "http://v.example.com").hops[2].url == "http://127.0.0.1:8000"
+
+
 def test_ingresses_are_ordered_by_who_sends_to_whom(sidecar: dict[str, Any]) -> None:
     processes = [
         Process(5, ("cloudflared", "tunnel", "--config", "/srv/c.yml", "run")),
@@ -347,3 +353,14 @@ def test_a_process_tells_its_program_and_its_options(
 ) -> None:
     process = Process(1, argv)
     assert (process.program, process.option("-c")) == (program, value)
+
+
+def test_a_process_of_another_network_namespace_is_a_containers(tmp_path: Path) -> None:
+    for pid, network in (("self", "net:[1]"), ("7", "net:[1]"), ("8", "net:[2]")):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns/net").symlink_to(network)
+        (tmp_path / pid / "cmdline").write_bytes(b"nginx\0-c\0/a\0")
+    (tmp_path / "9").mkdir()
+    (tmp_path / "9/cmdline").write_bytes(b"nginx\0")
+    found = asyncio.run(Machine(tmp_path).processes(["nginx"]))
+    assert [process.pid for process in found] == [7, 9], "what cannot be seen is ours"

@@ -26,6 +26,7 @@ from gateway.settings import GatewaySettings
 from rest_peers import ACCOUNT, FROM, TO, rest_client, run
 
 TOKEN = "a-token-of-the-gateway"
+STATES = ["queued", "initiated", "ringing", "in-progress", "completed"]
 
 
 class Tone:
@@ -106,7 +107,8 @@ def test_a_notify_call_says_its_text_and_ends() -> None:
             result = await at.dial(lambda seen: told.append(seen["status"]), say="It is ready.")
             assert (result["status"], result["ending"]) == ("completed", "done")
             assert (result["mode"], result["direction"]) == ("notify", "outbound")
-            assert told[0] == "queued"
+            # What is polled may skip a state that was short.
+            assert told == sorted(set(told), key=STATES.index)
             assert told[-1] == "completed"
             assert at.api.alerts == []
 

@@ -206,3 +206,32 @@ def test_a_sidecar_that_wants_a_proxy_header_gets_one(gateway: Gateway) -> None:
     finally:
         sidecar.close()
     assert list(faults(found)) == []
+
+
+def test_a_webhook_that_goes_to_another_gateway_is_not_asked_of_this_one_by_its_path_there() -> (
+    None
+):
+    asked = []
+
+    async def note(peer: Peer) -> None:
+        head = await peer.head()
+        asked.append(head.target)
+        await peer.answer("403 Forbidden")
+
+    async def run() -> None:
+        async with serving(note) as port:
+            routes = [
+                {"name": "hook", "path": "/voice/webhook", "rewrite": "/elsewhere"}
+                | {"upstream": f"http://127.0.0.1:{free_port()}"},
+                {"name": "rest", "upstream": f"http://127.0.0.1:{port}"},
+            ]
+            sidecar = RunningSidecar("asyncio", route=routes)
+            try:
+                hop = Hop("gateway", "gateway", f"http://127.0.0.1:{port}")
+                told = ProbeOptions(admin=admin_of(sidecar), **QUICK)  # type: ignore[arg-type]
+                await probe_chain([hop], told, lambda _: None)
+            finally:
+                sidecar.close()
+
+    asyncio.run(run())
+    assert sorted(asked) == ["/voice/stream", "/voice/stream", "/voice/webhook"]
