@@ -210,6 +210,7 @@ class Soak:
     round_trip_ms: float  # median
     worst_gap_ms: float
     fault: Fault | Literal[""] = ""
+    jitter_ms: float = 0.0  # median change of the round trip from one frame to the next
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,17 +46,30 @@ class Switched:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An exchange, the reason where it has a fault, and the stream where it was switched."""
+    """An exchange, the reason where it has a fault, and the stream where it was switched.
+
+    `opened_ms` is what of the exchange's time went by until the connection stood, TLS included.
+    """
 
     exchange: Exchange
     detail: str = ""
     switched: Switched | None = None
+    opened_ms: float = 0.0
 
 
 async def ask(
-    line: Line, what: What, method: str, path: str, fields: Fields, answer_s: float
+    line: Line,
+    what: What,
+    method: str,
+    path: str,
+    fields: Fields,
+    answer_s: float,
+    behind: bytes = b"",
 ) -> Asked:
-    """Send a request; wait `answer_s` for its head and a moment for its body. Never raises."""
+    """Send a request; wait `answer_s` for its head and a moment for its body. Never raises.
+
+    `behind` are bytes that leave together with the head, before any answer.
+    """
     raw = head_bytes(method, path, fields)
     request = parse_request_head(raw)
     began = perf_counter()
@@ -64,8 +77,12 @@ async def ask(
     fault: Flaw = ""
     detail = first = ""
     switched = None
+    opened = began
     try:
-        answer, switched = await _exchange(line, request, answer_s)
+        reader, writer = await line.open()
+        opened = perf_counter()
+        sent = line.preface + request.raw + behind
+        answer, switched = await _exchange(reader, writer, sent, request, answer_s)
     except Lost as lost:
         fault, detail = lost.fault, lost.detail
     except _Unreadable as strange:
@@ -86,7 +103,7 @@ async def ask(
         first,
         target_digest=target_digest(path),
     )
-    return Asked(exchange, detail, switched)
+    return Asked(exchange, detail, switched, (opened - began) * 1000)
 
 
 def head_bytes(method: str, path: str, fields: Fields) -> bytes:
@@ -119,12 +136,15 @@ class _Unreadable(Exception):  # noqa: N818 - a fact about a peer, not an error 
 
 
 async def _exchange(
-    line: Line, request: RequestHead, answer_s: float
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    sent: bytes,
+    request: RequestHead,
+    answer_s: float,
 ) -> tuple[Answer, Switched | None]:
-    reader, writer = await line.open()
     keep = False
     try:
-        writer.write(line.preface + request.raw)
+        writer.write(sent)
         buffer = bytearray()
         try:
             async with asyncio.timeout(answer_s):

@@ -81,7 +81,11 @@ async def soak(stream: ProbeStream, seconds: float, echo_s: float) -> Soak:
     gap = max((after - before for before, after in pairwise(back)), default=0.0)
     if not fault and gap - BEAT_S > LATE_S:
         fault = "held"
-    return Soak(seconds, len(sent), len(back), trip * 1000, gap * 1000, fault)
+    # What changes from one frame to the next, as in RFC 3550 section 6.4.1, and the sender's own
+    # unsteadiness is not in it.
+    changes = [abs(after - before) for before, after in pairwise(trips)]
+    jitter = median(changes) if changes else 0.0
+    return Soak(seconds, len(sent), len(back), trip * 1000, gap * 1000, fault, jitter * 1000)
 
 
 def media_message(number: int) -> bytes:
