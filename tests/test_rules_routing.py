@@ -41,6 +41,7 @@ def stamped(error: str, details: str, status: int = 503) -> Exchange:
     return upgrade(answer(status, stamp=Stamp("01", None, error, details)))
 
 
+ENVOY = ("Server", "envoy")
 BYPASS = upgrade(answer(101, fields=SWITCH))
 SILENT = upgrade(None, fault="timeout")
 SECURE = probe("nginx", name="inner", url="https://10.0.0.2")
@@ -231,8 +232,34 @@ def test_haproxy_s_503_is_a_missing_backend_where_the_webhook_has_one() -> None:
 
 def test_one_503_of_many_meanings_is_told_as_all_of_them() -> None:
     nowhere = webhook(503, "haproxy", arrived=False)
-    assert "or no backend was chosen" in said(own("haproxy", 503, webhook=nowhere))["UP01"].saw
+    assert (
+        "no backend was chosen, or a rule" in said(own("haproxy", 503, webhook=nowhere))["UP01"].saw
+    )
     assert "or it was told to for maintenance" in said(own("nginx", 503))["PO04"].saw
+    assert "there is no such cluster, or" in said(with_fields("envoy", 503, ENVOY))["UP01"].saw
+    spoken = with_fields("envoy", 503, ENVOY, body="no healthy upstream")
+    assert "(" not in said(spoken)["UP01"].saw
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "apache", "caddy", "traefik", "envoy", "other"])
+def test_a_503_in_words_that_are_no_program_s_is_not_taken_for_a_lost_upstream(
+    kind: HopKind,
+) -> None:
+    page = "<html><title>Sorry</title>\n<p>Back soon</p></html>"
+    found = said(with_fields(kind, 503, body=page))
+    assert set(found) == {"HS05"}
+    assert "for maintenance or for an upstream that is down ('Sorry Back soon')" in (
+        found["HS05"].saw
+    )
+
+
+def test_nginx_s_503_is_never_about_its_upstreams_whoever_wrote_the_page() -> None:
+    assert set(said(with_fields("nginx", 503, body="Back soon"))) == {"PO04"}
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy", "caddy", "other"])
+def test_a_502_is_about_an_upstream_whoever_wrote_the_page(kind: HopKind) -> None:
+    assert set(said(with_fields(kind, 502, body="Back soon"))) == {"UP01"}
 
 
 def test_a_hop_that_is_in_trouble_itself_is_named_behind_the_one_that_does_not_reach_it() -> None:

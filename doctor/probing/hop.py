@@ -24,7 +24,7 @@ from doctor.probing.battery import Battery, Close, close_by_client, close_by_ser
 from doctor.probing.dial import Flaw, Line, Lost, address_class, is_name, reach, resolve
 from doctor.probing.endurance import soak, stay_silent
 from doctor.probing.plan import Plan, with_probe
-from doctor.probing.recognising import speaks_http2, speaks_tls
+from doctor.probing.recognising import answers_http2, speaks_tls
 from doctor.probing.sidecar import Unavailable
 from doctor.probing.stream import ProbeStream
 from doctor.probing.switching import has_switched, is_refusal, watch
@@ -181,7 +181,7 @@ class HopProbe:
         """Judge what an upgrade came to, and keep its stream if it is one to echo on."""
         exchange = replace(asked.exchange, arrivals=await self._arrivals(name))
         fault, detail = exchange.fault, asked.detail
-        if fault in ("eof", "reset") and not self._target.is_secure and name == "upgrade":
+        if fault in ("eof", "reset") and name == "upgrade":
             fault, detail = await self._recognise(exchange, fault, detail)
         if fault == "not_upgraded" and is_refusal(self.hop, exchange):
             signed = "signed" if self._options.auth_token else "unsigned"
@@ -204,12 +204,19 @@ class HopProbe:
 
     async def _recognise(self, exchange: Exchange, fault: Flaw, detail: str) -> tuple[Flaw, str]:
         """Look again at a port that hung up without a word."""
-        if self._line is None or exchange.first_bytes:
+        if self._line is None or exchange.first_bytes or exchange.arrivals:
             return fault, detail
-        self._tls = await speaks_tls(self._line)
-        if self._tls is not None:
-            return fault, f"{detail} (the port speaks TLS)"
-        if await speaks_http2(self._line):
+        tls = None
+        if not self._target.is_secure:
+            self._tls = await speaks_tls(self._line)
+            if self._tls is not None:
+                return fault, f"{detail} (the port speaks TLS)"
+        elif self._plan.trust is not None and self._tls is not None:
+            if self._tls.alpn:
+                return fault, detail  # it agreed to speak HTTP/1.1
+            tls = self._plan.trust.offering
+        authority, path = self._plan.authority(self._target), self._plan.stream_path(self.hop)
+        if await answers_http2(self._line, authority, path, tls):
             self._exchanges["upgrade"] = replace(exchange, fault="http2")
             return "http2", "it speaks HTTP/2 and nothing else"
         return fault, detail

@@ -78,7 +78,7 @@ async def shake(line: Line, trust: Trust) -> Shaken:
     place, name, seconds = line.place, line.server_name, line.connect_s
     context = trust.verifying
     seen = await look(place, context, name, seconds)
-    if seen.fault in ("plaintext", "timeout", "tls_eof", "reset", "refused"):
+    if seen.fault in ("plaintext", "timeout", "refused"):
         return Shaken(None, None, seen.fault, seen.detail)
     tls = seen.tls
     if seen.fault in CERTIFICATE_FAULTS:

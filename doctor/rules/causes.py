@@ -65,7 +65,7 @@ _NGROK_CAUSES: dict[int, Cause] = {
 # Cloudflare's own codes, in a 530 (developers.cloudflare.com/support/troubleshooting).
 _TUNNEL_DOWN = re.compile(r"\b(?:1033|1016)\b")
 _TIMEOUTS = (504, 522, 524)
-_UPSTREAM = (502, 503, 520, 521, 523, 525, 526)
+_UPSTREAM = (502, 520, 521, 523, 525, 526)
 
 
 def plaintext_said(text: str) -> bool:
@@ -83,9 +83,13 @@ def own_cause(sight: Sight) -> Cause | None:
     if answer is None:
         return None
     cause = cause_of(answer, sight.probe.plain)
+    if answer.status != 503:
+        return cause
+    if cause == "other" and sight.probe.hop.kind == "nginx":
+        return "turned_away"  # with a page of one's own it is still no word about its upstreams
     # HAProxy's 503 is also what it says where no rule chose a backend.
-    is_503 = cause == "upstream" and maker_of(answer) == "haproxy" and answer.status == 503
-    return "no_route" if is_503 and _is_passed_by_webhook(sight) else cause
+    is_of_haproxy = cause == "upstream" and maker_of(answer) == "haproxy"
+    return "no_route" if is_of_haproxy and _is_passed_by_webhook(sight) else cause
 
 
 def _is_passed_by_webhook(sight: Sight) -> bool:
@@ -126,8 +130,10 @@ def _by_status(answer: Answer, plain: Exchange | None) -> Cause:
         return "login"
     if status == 403:
         return "upgrade_not_enabled" if _is_by_upgrade(answer, plain) else "forbidden"
-    if status == 429 or (status == 503 and maker_of(answer) == "nginx"):
-        return "turned_away"  # nginx says 502 and 504 of its upstreams, never 503
+    if status == 429:
+        return "turned_away"
+    if status == 503:
+        return _by_503(answer)
     if status in (404, 410, 421):
         return "no_route"
     if 400 <= status < 500:
@@ -137,6 +143,17 @@ def _by_status(answer: Answer, plain: Exchange | None) -> Cause:
     if status in _TIMEOUTS:
         return "upstream_timeout"
     return "upstream" if status in _UPSTREAM else "other"
+
+
+def _by_503(answer: Answer) -> Cause:
+    """A proxy says 503 of its upstreams in its own words, and people say it with pages of theirs.
+
+    Such a page may stand in for either: that it is the hop's own answer is all that it shows.
+    """
+    maker = maker_of(answer)
+    if maker is None:
+        return "other"
+    return "turned_away" if maker == "nginx" else "upstream"  # nginx says 502 and 504 of those
 
 
 def _is_by_upgrade(answer: Answer, plain: Exchange | None) -> bool:

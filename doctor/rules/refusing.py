@@ -1,10 +1,15 @@
 """HS: hops that answer an upgrade themselves, where no rule of routing or policy knows better."""
 
+import re
+
 from doctor.evidence import Answer, Sight
 from doctor.rules import rule
 from doctor.rules.causes import own_cause
 from doctor.rules.makers import maker_of
 from doctor.rules.ways import gateway_answer, is_repeated, unasked
+
+SHOWN_PAGE = 60
+_TAG = re.compile(r"<[^>]*>")
 
 
 @rule("HS04")
@@ -49,21 +54,36 @@ def answered_before_sidecar(sight: Sight, answer: Answer) -> str | None:
     """The hop answered the upgrade itself, and the sidecar was never asked.
 
     Why:
-        The hop found a reason of its own not to pass the request on. Its log says which.
+        The hop found a reason of its own not to pass the request on. Its log says which. A 503
+        with a page that is not the program's own is mostly a maintenance page; it may also be
+        an error page that was set up for an upstream that is down.
     Evidence:
         The answer does not carry the sidecar's stamp, and the sidecar has no record of the
         probe.
+    Fix haproxy:
+        Remove `http-request return status 503` or `errorfile 503`, or see whether the server is
+        up: echo "show servers state" | socat - SOCKET
+    Fix caddy:
+        Remove `respond ... 503`; with handle_errors, see in the log what the upstream said.
     Fix:
         Look into the hop's own log at the time of the probe.
     """
     if own_cause(sight) != "other":
         return None
     maker = maker_of(answer)
-    by = f" (in the words of {maker})" if maker and maker != "go" else ""
+    by = f" (in the words of {maker})" if maker and maker != "go" else _page(answer)
     return (
         f"{sight.probe.hop.name} answered {answer.status} {answer.reason} itself{by}: "
         f"{unasked(sight)}"
     )
+
+
+def _page(answer: Answer) -> str:
+    """What a 503 in nobody's words leaves open."""
+    said = " ".join(_TAG.sub(" ", answer.body).split())[:SHOWN_PAGE]
+    if answer.status != 503 or not said:
+        return ""
+    return f" with a page of its own, for maintenance or for an upstream that is down ({said!r})"
 
 
 @rule("HS15")

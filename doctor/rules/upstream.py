@@ -22,7 +22,7 @@ _UNREACHED = (
 _TLS_ERROR = re.compile(r"TLS_error|CERTIFICATE_VERIFY_FAILED")
 # What a 503 means besides, where the program has one page for all of it.
 _OR_ELSE = {
-    "haproxy": " (no server is up, none is free, or no backend was chosen)",
+    "haproxy": " (no server is up, none is free, no backend was chosen, or a rule says 503)",
     "apache": " (its worker is in error, or a rule says 503)",
     "caddy": " (its health check takes the upstream for down, or its configuration says 503)",
 }
@@ -30,7 +30,11 @@ _OR_ELSE = {
 
 def _or_else(answer: Answer) -> str:
     maker = maker_of(answer)
-    return _OR_ELSE.get(maker, "") if maker is not None and answer.status == 503 else ""
+    if maker is None or answer.status != 503:
+        return ""
+    if maker == "envoy" and not answer.body:  # its words about endpoints are never missing
+        return " (there is no such cluster, or its configuration says 503)"
+    return _OR_ELSE.get(maker, "")
 
 
 def _strangers(sight: Sight) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from calls.certificates import EXPIRED, OURS
 from doctor.evidence import Hop, Probe
 from probing.broken_hops import (
+    Handler,
     Peer,
     answer_of,
     chain,
@@ -183,14 +184,19 @@ def test_a_peer_that_prefers_h2_is_noted_and_no_fault(tmp_path: Path, ca: Path) 
     assert found.tls.alpn == "http/1.1"
 
 
-def test_a_peer_that_refuses_http1_by_alpn_speaks_http2(tmp_path: Path, ca: Path) -> None:
+@pytest.mark.parametrize(
+    "word", [b"\x15\x03\x03\x00\x02\x02\x78", b""], ids=["alert, as Go does", "EOF"]
+)
+def test_a_peer_that_refuses_http1_by_alpn_speaks_http2(
+    tmp_path: Path, ca: Path, word: bytes
+) -> None:
     context = tls_server(tmp_path, alpn=["h2"])
 
     async def handle(peer: Peer) -> None:
-        """As Go does: no protocol in common is an alert (RFC 7301 section 3.2)."""
+        """No protocol in common ends the handshake (RFC 7301 section 3.2)."""
         hello = await peer.reader.read(65536)
         if b"\x02h2" not in hello:
-            await peer.say(b"\x15\x03\x03\x00\x02\x02\x78")
+            await peer.say(word)
             return
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_side=True)
@@ -217,3 +223,61 @@ def test_a_peer_that_answers_in_http2_frames_speaks_http2() -> None:
     assert first_fault(found) == ("request", "http2")
     assert found.upgrade is not None
     assert found.upgrade.first_bytes.startswith("\\x00\\x00\\x06\\x04")
+
+
+HEADERS = b"\0\0\x01\x01\x04\0\0\0\x01\x88"  # ":status: 200", of the first stream
+AWAY = b"\0\0\x08\x07" + bytes(13)
+PREFACE = b"PRI * HTTP/2.0\r\n"
+
+
+def _http2_alone(*frames: bytes) -> Handler:
+    """Hang up on HTTP/1.1 without a word; take HTTP/2, and say these frames to a request."""
+
+    async def handle(peer: Peer) -> None:
+        if await peer.reader.readuntil(b"\r\n") != PREFACE:
+            return
+        await peer.reader.readuntil(b"SM\r\n\r\n")
+        await peer.say(SETTINGS)
+        kind = 0
+        while frames and kind != 1:  # HEADERS
+            head = await peer.reader.readexactly(9)
+            kind = head[3]
+            await peer.reader.readexactly(int.from_bytes(head[:3], "big"))
+        await peer.say(b"".join(frames))
+        if frames:
+            await peer.linger()
+
+    return handle
+
+
+def test_a_port_that_drops_http1_and_answers_http2_speaks_http2() -> None:
+    found = probe(_http2_alone(HEADERS))
+    assert first_fault(found) == ("request", "http2")
+    assert found.upgrade is not None
+    assert found.upgrade.fault == "http2"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [(), (AWAY,), (b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x02",), (b"\xff" * 9,)],
+    ids=["EOF", "GOAWAY", "RST_STREAM", "no frame"],
+)
+def test_a_port_that_drops_the_request_in_http2_too_just_closes(frames: tuple[bytes, ...]) -> None:
+    assert first_fault(probe(_http2_alone(*frames))) == ("request", "eof")
+
+
+@pytest.mark.parametrize(
+    ("alpn", "frames", "fault"),
+    [
+        (("h2",), (HEADERS,), "http2"),
+        (("h2",), (AWAY,), "eof"),
+        (("h2", "http/1.1"), (HEADERS,), "eof"),
+    ],
+    ids=["no protocol in common", "dropped by both", "http/1.1 agreed on"],
+)
+def test_tls_without_a_protocol_in_common_is_tried_again_in_http2(
+    tmp_path: Path, ca: Path, alpn: tuple[str, ...], frames: tuple[bytes, ...], fault: str
+) -> None:
+    context = tls_server(tmp_path, alpn=alpn)
+    found = probe(_http2_alone(*frames), tls=context, ca=ca, host=NAME)
+    assert first_fault(found) == ("request", fault)
