@@ -44,7 +44,7 @@ class Refusals:
         name = self._name(path)
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            known = _names_within(self._model, path[:-1])
+            known = names_within(self._model, path[:-1])
             known += self._others if len(path) == 1 else ()
             return f"{name}: there is no such setting{nearest(str(path[-1]), known)}"
         is_table = isinstance(error["input"], dict | BaseModel)
@@ -80,7 +80,7 @@ def _explain_environment(error: SourceError) -> str:
     return f"{name} = {value}: should be JSON, as all lists and tables of the environment"
 
 
-def _names_within(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
+def names_within(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     """The settings that a table may hold: `path` leads to it from the top."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
