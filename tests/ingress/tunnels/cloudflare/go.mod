@@ -1,4 +1,4 @@
-module hopscope.invalid/cloudflared
+module hopscope.test/cloudflared
 
 go 1.26
 
