@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from doctor.command import call
+from doctor.compare_command import compare
 from doctor.diagnosis_command import doctor, explain, lint, rules
 from doctor.lab_command import lab
 from gateway.calls import DialError
@@ -174,7 +175,7 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (call, dial, doctor, lint, rules, explain):
+for verb in (call, compare, dial, doctor, lint, rules, explain):
     app.command()(verb)
 app.add_typer(lab, name="lab")
 

@@ -64,7 +64,7 @@ def doctor(
     if hops is None and public_url is None and HOPS_FILE.is_file():
         hops = HOPS_FILE
     try:
-        seen = _with_status(lambda tell: examine(hops, public_url, config or [], options, tell))
+        seen = with_status(lambda tell: examine(hops, public_url, config or [], options, tell))
     except HopsError as error:
         raise typer.BadParameter(f"{error}.") from None
     if html is not None:
@@ -72,7 +72,7 @@ def doctor(
         html.write_text(page(seen.diagnosis, seen.probes, made_at), encoding="utf-8")
     if as_json:
         told = as_contract(seen.diagnosis, seen.probes, seen.elapsed_s)
-        _print_json(told | {"notes": list(seen.notes)})
+        print_json(told | {"notes": list(seen.notes)})
     else:
         print_diagnosis(Console(), seen.diagnosis, seen.probes)
         for note in seen.notes:
@@ -106,7 +106,7 @@ def lint(
             json.dumps(as_sarif(findings, engine.all_rules()), indent=2) + "\n", encoding="utf-8"
         )
     if as_json:
-        _print_json(engine.as_json(reports))
+        print_json(engine.as_json(reports))
     else:
         print_reports(Console(), reports)
     if any(report.unreadable for report in reports.values()):
@@ -121,7 +121,7 @@ def rules(as_json: AsJson = False) -> None:
 
     known = pages()
     if as_json:
-        _print_json([{"rule": page.id, "slug": page.slug, "level": page.level} for page in known])
+        print_json([{"rule": page.id, "slug": page.slug, "level": page.level} for page in known])
         return
     for page in known:
         sys.stdout.write(f"{page.id}  {page.slug:<36} {page.defect}\n")
@@ -140,7 +140,7 @@ def explain(
     sys.stdout.write("\n".join(page.text for page in found))
 
 
-def _with_status(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
+def with_status(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine beside a line on stderr that says what is being done."""
     from rich.console import Console
 
@@ -151,5 +151,5 @@ def _with_status(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -86,6 +86,10 @@ class ProbeStream:
             if frame.opcode == CLOSE:
                 return frame.close
 
+    def end(self) -> None:
+        """Say that nothing more will come, and go on receiving (TCP's half-close; not over TLS)."""
+        self._writer.write_eof()
+
     def abort(self) -> None:
         self._writer.transport.abort()
 

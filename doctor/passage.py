@@ -1,0 +1,80 @@
+"""What was seen of one ingress beside its probe, to be laid beside others (pure records).
+
+A probe says what is broken. A passage says what an ingress does to what passes it, broken or not:
+targets, early bytes, pings, ends, and calls that were placed in turn with those through others.
+Times are milliseconds.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from doctor.diagnosis import Diagnosis
+from doctor.evidence import Fault, Probe
+
+# What became of a target between its sending and its arrival.
+Fate = Literal[
+    "kept",  # byte for byte
+    "changed",  # see `arrived`
+    "lost",  # it was answered in front of the sidecar
+    "unknown",  # nobody can tell: no arrival could be fetched
+]
+# What became of something that was sent over a stream, or of its end.
+Passed = Literal[
+    "passed",
+    "answered",  # by a hop, in place of the other end
+    "lost",
+    "cut",  # the stream ended under it
+    "refused",  # there was no stream
+    "tls",  # not tried: TLS has no half-close that all can do
+    "unknown",
+]
+PASSED: tuple[Passed, ...] = get_args(Passed)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeen:
+    """A request target and what became of it. `arrived` is as it may be shown."""
+
+    name: str  # "escaped slash"
+    sent: str
+    fate: Fate
+    arrived: str = ""
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What a stream's ends get to see of each other."""
+
+    early: Passed = "unknown"  # bytes that left together with the upgrade's head
+    ping_by_client: Passed = "unknown"
+    ping_by_server: Passed = "unknown"
+    half_close: Passed = "unknown"  # the client's end, with the server's last words behind it
+
+
+@dataclass(frozen=True, slots=True)
+class CallSeen:
+    """One call: Twilio's handshake, then media at its beat. `switched_ms` is from head to 101."""
+
+    round: int
+    opened_ms: float  # TCP and TLS
+    switched_ms: float
+    round_trip_ms: float = 0.0  # medians over the frames of the call
+    jitter_ms: float = 0.0
+    worst_gap_ms: float = 0.0
+    sent: int = 0
+    received: int = 0
+    fault: Fault | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Everything about one ingress. `is_direct`: it is the sidecar itself, to compare with."""
+
+    name: str
+    probe: Probe
+    diagnosis: Diagnosis
+    targets: tuple[TargetSeen, ...] = ()
+    manners: Manners | None = None
+    calls: tuple[CallSeen, ...] = ()
+    is_direct: bool = False
