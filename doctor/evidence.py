@@ -183,12 +183,17 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """One message, ping or close that was sent over an echoing stream, and what came back."""
+    """One message, ping or close that was sent over an echoing stream, and what came back.
+
+    `aged_s` is how old a stream was when it was cut, where the message is not to blame: over a new
+    stream it came back, or a silent one beside it was cut, too.
+    """
 
     name: str  # "text 1 B", "binary 1 MiB", "fragments 3", "ping", "close 4000 by client"
     ms: float
     fault: Fault | Literal[""] = ""
     saw: str = ""
+    aged_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +245,11 @@ class Probe:
     @property
     def is_good(self) -> bool:
         return bool(self.phases) and self.broken is None
+
+    @property
+    def died_silent(self) -> bool:
+        """Whether a stream that was left silent was cut."""
+        return self.silence is not None and self.silence.died_after_s is not None
 
     def phase(self, name: PhaseName) -> Phase | None:
         return next((phase for phase in self.phases if phase.name == name), None)

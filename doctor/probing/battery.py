@@ -17,6 +17,10 @@ BEAT_S = 0.02
 LATE_S = 0.3
 PING_PAYLOAD_BYTES = 16
 MISSES_LIMIT = 2  # after so many messages that never came, the rest are not sent
+CUTS_LIMIT = 2  # ... or that were cut each time they were sent
+RETRIES_LIMIT = 4
+AT_ONCE_S = 0.3  # a younger stream was not cut because of its age
+BESIDE_S = 0.2  # by when a silent stream ends that is cut with the one beside it
 CLOSE_REQUEST = "hopscope:close"  # what the sidecar's echo reads (proxy/echo.py)
 OpenStream = Callable[[], Awaitable[ProbeStream | None]]
 Close = Callable[[ProbeStream, int, str, float], Awaitable[Echo]]
@@ -49,13 +53,21 @@ def messages() -> list[Message]:
 
 
 class Battery:
-    """The echoes of one hop. `echoes` grows; a stream that was cut is opened anew."""
+    """The echoes of one hop. `echoes` grows; a stream that was cut is opened anew.
+
+    A cut under a message may be the message's doing, or come of the stream's age and silence: a
+    busy machine can leave one silent for longer than a hop allows. So the message is sent again,
+    over a new stream, beside a silent one.
+    """
 
     def __init__(self, stream: ProbeStream, open_stream: OpenStream, echo_s: float) -> None:
         self._echo_s = echo_s
         self._stream: ProbeStream | None = stream
         self._open_stream = open_stream
         self._owed: dict[bytes, int] = {}  # payloads that did not come in time, by their echo
+        self._age_s = 0.0  # of the stream that was cut last
+        self._retries = 0
+        self._cuts = 0
         self.echoes: list[Echo] = []
 
     async def run(self) -> None:
@@ -64,13 +76,37 @@ class Battery:
         steps = [lambda: self._echo(first), self._ping, self._burst]
         steps += [lambda message=message: self._echo(message) for message in others]  # type: ignore[misc]
         for step in steps:
-            if len(self._owed) >= MISSES_LIMIT:
+            if len(self._owed) >= MISSES_LIMIT or self._cuts >= CUTS_LIMIT:
                 break
             if self._stream is None:
                 self._stream = await self._open_stream()
             if self._stream is None:
                 break
             await step()
+            if self.echoes[-1].fault == "cut":
+                await self._try_again(step)
+
+    async def _try_again(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Find out whether a message or the age of its stream is why it was cut."""
+        self._retries += 1
+        if self._retries > RETRIES_LIMIT:
+            self._cuts = CUTS_LIMIT
+            return
+        cut, age_s = self.echoes.pop(), self._age_s
+        beside = await self._open_stream()
+        self._stream = await self._open_stream()
+        again = cut
+        if self._stream is not None:
+            await step()
+            again = self.echoes.pop()
+        is_beside = again.fault == "cut" and beside is not None and await beside.is_over(BESIDE_S)
+        if age_s >= AT_ONCE_S and (is_beside or not again.fault):
+            cut = replace(cut, aged_s=age_s)
+        elif again.fault == "cut":
+            self._cuts += 1
+        self.echoes.append(again if again.fault not in ("", "cut") else cut)
+        if beside is not None:
+            beside.abort()
 
     def abandon(self) -> None:
         if self._stream is not None:
@@ -120,6 +156,7 @@ class Battery:
                 fault, saw = "altered", "the pong carries another payload than the ping"
         except TimeoutError:
             fault, saw = "missing", f"no pong came in {self._echo_s:g} s"
+            self._owed[payload] = len(self.echoes)
         except Ended as end:
             fault, saw = self._lose(end)
         self._add("ping", began, fault, saw)
@@ -155,7 +192,7 @@ class Battery:
             async with asyncio.timeout(BURST_FRAMES * BEAT_S + self._echo_s):
                 while len(back) < BURST_FRAMES:
                     frame = await self._next()
-                    if frame.opcode == TEXT and not self._pay(frame.payload):
+                    if not self._pay(frame.payload) and frame.opcode == TEXT:
                         if frame.payload != wanted[len(back)]:
                             fault, saw = "altered", f"frame {len(back) + 1} came back as another"
                         back.append(perf_counter())
@@ -193,6 +230,7 @@ class Battery:
         while True:
             frame = await self._next()
             if frame.opcode == PONG:
+                self._pay(frame.payload)
                 continue
             opcode, parts, count = frame.opcode, [frame.payload], 1
             while not frame.fin:
@@ -214,6 +252,7 @@ class Battery:
         return True
 
     def _lose(self, end: Ended) -> tuple[Flaw, str]:
+        self._age_s = self._open.age_s
         self.abandon()
         return ("altered" if end.fault == "altered" else "cut"), end.detail
 

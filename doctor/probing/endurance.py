@@ -13,6 +13,7 @@ from doctor.probing.dial import Flaw
 from doctor.probing.stream import Ended, Frame, ProbeStream
 from proxy.frames import CLOSE, PING, PONG, TEXT
 
+PATIENCE = 2  # times as long as any other message: a cut shows at once, a busy machine later
 LAST_WORDS = b"are you still there?"
 MEDIA_BYTES = 160  # 20 ms of mu-law
 _SILENCE = base64.b64encode(b"\xff" * MEDIA_BYTES).decode()
@@ -29,12 +30,12 @@ async def stay_silent(stream: ProbeStream, seconds: float, echo_s: float) -> Sil
         except TimeoutError:
             pass
         try:
-            async with asyncio.timeout(echo_s):
+            async with asyncio.timeout(echo_s * PATIENCE):
                 await stream.send(TEXT, LAST_WORDS)
                 while (await _next(stream)).payload != LAST_WORDS:
                     pass
         except TimeoutError:
-            return Silence(seconds, seconds, f"nothing came back in {echo_s:g} s")
+            return Silence(seconds, seconds, f"nothing came back in {echo_s * PATIENCE:g} s")
         return Silence(seconds)
     except Ended as end:
         return Silence(seconds, round(perf_counter() - began, 3), end.detail)

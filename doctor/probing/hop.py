@@ -246,6 +246,10 @@ class HopProbe:
         if self._stream is None:
             return
         began = perf_counter()
+        # The one that is open grew old while requests were made: a hop may end it for that.
+        if (young := await self.open_stream()) is not None:
+            self._stream.abort()
+            self._stream = young
         battery = Battery(self._stream, self.open_stream, self._options.echo_s)
         await battery.run()
         battery.abandon()
@@ -259,13 +263,27 @@ class HopProbe:
         self._add_worst("close", began, [echo for echo in closes if echo is not None])
 
     async def _close(self, way: Close, code: int, reason: str) -> Echo | None:
-        stream = await self.open_stream()
-        return None if stream is None else await way(stream, code, reason, self._options.echo_s)
+        """The end came without the Close: once may be because the hop found the stream too old."""
+        seen: Echo | None = None
+        while (stream := await self.open_stream()) is not None:
+            is_again = seen is not None
+            seen = await way(stream, code, reason, self._options.echo_s)
+            if seen.fault != "close_lost" or is_again:
+                break
+        return seen
 
     def _add_worst(self, name: PhaseName, began: float, echoes: list[Echo]) -> None:
         self._echoes += echoes
-        bad = next((echo for echo in echoes if echo.fault), None)
+        bad = next((echo for echo in echoes if echo.fault and echo.aged_s is None), None)
         self._add(name, began, bad.fault if bad else "", f"{bad.name}: {bad.saw}" if bad else "")
+
+    def _tell_of_age(self) -> None:
+        """A stream that was cut for its age counts here where no silent one shows it better."""
+        aged = next((echo for echo in self._echoes if echo.aged_s is not None), None)
+        if aged is None or (self._silence is not None and self._silence.died_after_s is not None):
+            return
+        detail = f"{aged.name}: {aged.saw}, at an age of {aged.aged_s:.1f} s"
+        self._put(Phase("echo", aged.ms, "cut", detail))
 
     async def open_idle(self) -> None:
         """Open the stream that is to be left silent."""
@@ -297,6 +315,7 @@ class HopProbe:
 
     async def finish(self) -> Probe:
         """Everything that was seen, with what arrived at the sidecar."""
+        self._tell_of_age()
         found = {
             name: replace(exchange, arrivals=await self._arrivals(name))
             for name, exchange in self._exchanges.items()

@@ -1,8 +1,10 @@
 """A WebSocket for probing: frames are sent as they are wanted and read as they came."""
 
+import asyncio
 import secrets
 import struct
 from dataclasses import dataclass
+from time import perf_counter
 
 from websockets.utils import apply_mask
 
@@ -37,6 +39,11 @@ class ProbeStream:
         self._reader = switched.reader
         self._writer = switched.writer
         self._buffer = switched.rest
+        self._began = perf_counter()
+
+    @property
+    def age_s(self) -> float:
+        return perf_counter() - self._began
 
     async def send(self, opcode: int, payload: bytes, *, fin: bool = True) -> None:
         """Send one masked frame (RFC 6455 section 5.2). Raises Ended."""
@@ -89,6 +96,17 @@ class ProbeStream:
     def end(self) -> None:
         """Say that nothing more will come, and go on receiving (TCP's half-close; not over TLS)."""
         self._writer.write_eof()
+
+    async def is_over(self, within_s: float) -> bool:
+        """Whether it has ended, or does within a moment. What comes before the end is dropped."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.receive_end()
+        except TimeoutError:
+            return False
+        except Ended:
+            return True
+        return True
 
     def abort(self) -> None:
         self._writer.transport.abort()

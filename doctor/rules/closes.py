@@ -19,7 +19,7 @@ NEAR_S = 1.5
 
 def _bad_close(sight: Sight, echoes: tuple[Echo, ...], fault: Fault) -> Echo | None:
     """The first close with this fault, where messages passed and the hop behind closes well."""
-    if any(echo.fault and not is_close(echo) for echo in echoes):
+    if any(echo.fault and echo.aged_s is None and not is_close(echo) for echo in echoes):
         return None
     bad = next((echo for echo in echoes if is_close(echo) and echo.fault), None)
     if bad is None or bad.fault != fault:

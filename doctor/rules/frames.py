@@ -21,11 +21,15 @@ def is_restart(said: str) -> bool:
 
 
 def first_bad(sight: Sight, echoes: tuple[Echo, ...]) -> Echo | None:
-    """The first message that went wrong here, and not the same way behind."""
-    bad = next((echo for echo in echoes if echo.fault and not is_close(echo)), None)
+    """The first message that went wrong here, and not the same way behind.
+
+    What was cut for its stream's age is told by a silent stream that died, if there is one.
+    """
+    told = [echo for echo in echoes if echo.aged_s is None or not sight.probe.died_silent]
+    bad = next((echo for echo in told if echo.fault and not is_close(echo)), None)
     if bad is None:
         return None
-    held = next((echo for echo in echoes if echo.fault == "held"), None)
+    held = next((echo for echo in told if echo.fault == "held"), None)
     bad = held or bad  # what came late explains what seemed to be missing
     behind = {echo.name: echo.fault for echo in sight.behind.echoes} if sight.behind else {}
     return None if behind.get(bad.name) == bad.fault else bad
@@ -119,6 +123,8 @@ def large_message_cut(sight: Sight, probe: Probe, echoes: tuple[Echo, ...]) -> s
     bad = first_bad(sight, echoes)
     if bad is None or not is_large(bad) or not _is(bad, "cut", "missing") or is_restart(bad.saw):
         return None
+    if bad.aged_s is not None:
+        return None
     return f"{probe.hop.name} does not pass {bad.name}: {bad.saw}{_below(echoes, bad)}"
 
 
@@ -152,7 +158,8 @@ def stream_cut(sight: Sight, probe: Probe, echoes: tuple[Echo, ...]) -> str | No
         The hop has a limit for the age of a connection, counts the handshake's time against
         the stream, or gave up on a frame.
     Evidence:
-        The stream ended while small messages were echoed.
+        The stream ended while messages were echoed: small ones, or any that came back when sent
+        again over a new stream.
     Fix nginx:
         proxy_read_timeout 1h; proxy_send_timeout 1h;
     Fix envoy:
@@ -165,9 +172,14 @@ def stream_cut(sight: Sight, probe: Probe, echoes: tuple[Echo, ...]) -> str | No
         Raise the hop's limits for the age and the silence of a connection.
     """
     bad = first_bad(sight, echoes)
-    if bad is None or is_large(bad) or not _is(bad, "cut") or is_restart(bad.saw):
+    if bad is None or not _is(bad, "cut") or is_restart(bad.saw):
         return None
-    return f"{probe.hop.name} ended the stream: {bad.name}: {bad.saw}"
+    if bad.aged_s is not None:
+        return (
+            f"{probe.hop.name} ended a stream at an age of {bad.aged_s:.1f} s, whatever was sent "
+            f"over it ({bad.name}: {bad.saw})"
+        )
+    return None if is_large(bad) else f"{probe.hop.name} ended the stream: {bad.name}: {bad.saw}"
 
 
 @rule("FR07")
