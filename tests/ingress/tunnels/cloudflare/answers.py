@@ -5,12 +5,12 @@ Not known, and so not played: what it makes of capitals in a Host, its HTML page
 """
 
 import json
+from http import HTTPStatus
 from secrets import token_hex
 
 from ingress.tunnels.cloudflare.links import Fields, Kind, Reply
 
 CALLER = "203.0.113.7"  # RFC 5737: where the world seems to call from
-REASONS = {101: "Switching Protocols", 200: "OK", 502: "Bad Gateway", 524: "A Timeout Occurred"}
 # (retry after, category) of RFC 9457 answers; developers.cloudflare.com, "Error responses".
 _ABOUT = {1033: (120, "cloudflare"), 502: (60, "origin"), 504: (60, "origin"), 524: (60, "origin")}
 # Fields that concern one connection: the edge's own are written anew.
@@ -83,5 +83,6 @@ def own(code: int, ray: str, accept: str = "") -> bytes:
 
 
 def _head(status: int, lines: list[str]) -> bytes:
-    first = f"HTTP/1.1 {status} {REASONS.get(status, '<none>' if status == 530 else '')}".rstrip()
+    known = {each.value: each.phrase for each in HTTPStatus}
+    first = f"HTTP/1.1 {status} {known.get(status, '<none>')}"
     return "\r\n".join([first, *lines, "", ""]).encode("latin-1")

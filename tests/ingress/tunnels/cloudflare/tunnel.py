@@ -30,7 +30,8 @@ from ingress.tunnels.cloudflare.namespace import Namespace
 T = TypeVar("T")
 
 PATIENCE_S = 20.0
-GRACE_S = 2
+START_S = 30.0  # after a restart of the edge it dials again when it thinks fit
+GRACE_S = 1
 EDGE_PORT = 7844  # in the namespace it may be the real one
 METRICS_PORT = 20241  # ... and so may this
 TUNNEL = "11111111-2222-3333-4444-555555555555"
@@ -116,7 +117,7 @@ class CloudflareTunnel:
     def wait_until_connected(self) -> None:
         """Raises RuntimeError with what cloudflared said where it does not register."""
         try:
-            self.await_(self.edge.until_connected())
+            self.await_(self.edge.until_connected(), START_S)
         except TimeoutError:
             raise RuntimeError(f"cloudflared does not register: {self.log()[-2000:]}") from None
 
