@@ -185,6 +185,8 @@ def test_marks_of_windows_and_other_encodings_are_read(
         ("a#hopscope:ignore NG01", {}),
         ("# hopscope:ignore ng01\na;", {}),
         ("# hopscope:ignore\na;", {}),
+        ("a; # see // hopscope:ignore NG01 NG02x\nb;", {1: {"NG01"}}),
+        ("a " + "# " * 200_000 + "hopscope:ignore\nb;", {}),
     ],
 )
 def test_a_comment_silences_its_line_or_the_next(text: str, silenced: dict[int, set[str]]) -> None:

@@ -9,6 +9,8 @@ import re
 import string
 
 PATTERN_MAX = 2000
+# Python tries all ways to share a text among them, which is past waiting for with many.
+UNBOUNDED_MAX = 12
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -27,6 +29,9 @@ _CLASSES = {
 }
 _REPEAT = re.compile(r"(?:[*+?]|\{([0-9]+)(?:,([0-9]*))?\})\??")
 _GROUP = re.compile(r"\(\?(?:P?<(\w+)>|([imsU]*)(-[imsU]+)?([:)]))")
+# Go's \s is without the vertical tab.
+_BLANKS = {"s": r"\t\n\f\r ", "S": r"\S\v"}
+_SETS = frozenset((*_CLASSES.values(), *_BLANKS.values(), r"\d", r"\D", r"\w", r"\W"))
 _POSIX = re.compile(r"\[:(\^?)(\w+):\]")
 _HEX = re.compile(r"\\x(?:\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{2}))")
 
@@ -60,6 +65,8 @@ class _Rewriter:
         self._out: list[str] = []
         # For every open group, the flags that were set inside it: each is a group of ours.
         self._flags: list[list[str]] = [[]]
+        self._multiline = [False]  # of every open group: $ is the end of a line, too
+        self._unbounded = 0
         self._can_repeat = False  # something stands here that could be repeated
         self._is_repeat = False  # it is a repetition itself
 
@@ -87,7 +94,12 @@ class _Rewriter:
             self._escape()
         else:
             # A { that begins no repetition means itself, to Python mostly.
-            self._take(re.escape(character) if character not in "^$." else character, 1)
+            self._take(self._plain(character), 1)
+
+    def _plain(self, character: str) -> str:
+        if character == "$" and not self._multiline[-1]:
+            return r"\Z"  # to Python it is the end and before a newline there
+        return character if character in "^$." else re.escape(character)
 
     def _take(self, text: str, length: int, *, can_repeat: bool = True) -> None:
         self._out.append(text)
@@ -104,12 +116,16 @@ class _Rewriter:
         low, high = int(repeat[1] or 0), int(repeat[2] or 0)
         if max(low, high) > 1000 or (repeat[2] and high < low):
             raise RegexRefused(f"invalid repeat count: {repeat[0]}")
+        self._unbounded += repeat[0][0] in "*+" or repeat[2] == ""
+        if self._unbounded > UNBOUNDED_MAX:
+            raise RegexUnknown(f"it repeats without end more than {UNBOUNDED_MAX} times")
         self._take(repeat[0], len(repeat[0]))
         self._is_repeat = True
 
     def _open(self) -> None:
         if not self._pattern.startswith("(?", self._at):
             self._flags.append([])
+            self._multiline.append(self._multiline[-1])
             self._take("(", 1, can_repeat=False)
             return
         group = _GROUP.match(self._pattern, self._at)
@@ -124,38 +140,52 @@ class _Rewriter:
             self._flags[-1].append(flags)
         else:
             self._flags.append([])
+            self._multiline.append(self._multiline[-1])
+        if "m" in (on or "") + (off or ""):
+            self._multiline[-1] = "m" in (on or "")
         self._take(f"(?P<{name}>" if name else flags, len(group[0]), can_repeat=False)
 
     def _close(self) -> None:
         if len(self._flags) == 1:
             raise RegexRefused("unexpected )")
+        self._multiline.pop()
         self._take(")" * (len(self._flags.pop()) + 1), 1)
 
     def _class(self) -> None:
-        """A bracket expression; Python reads [[ and -- in it as set operations to come."""
+        """A bracket expression; Python reads [[ and -- in it as set operations to come.
+
+        A - stands between two characters, or for itself: first, last, behind a range or a set.
+        """
         pattern, start = self._pattern, self._at
         at = start + (2 if pattern.startswith("[^", start) else 1)
         parts = [pattern[start:at]]
+        is_low, is_range = False, False  # a character that may begin a range; behind its -
         while True:
             character = pattern[at : at + 1]
             if not character:
                 raise RegexRefused("missing closing ]")
             if character == "]" and len(parts) > 1:
                 break
-            posix = _POSIX.match(pattern, at)
+            posix = None if is_range else _POSIX.match(pattern, at)
             if posix is not None:
                 if posix[1] or posix[2] not in _CLASSES:
                     raise RegexUnknown(posix[0])
-                parts.append(_CLASSES[posix[2]])
-                at = posix.end()
+                text, length = _CLASSES[posix[2]], len(posix[0])
             elif character == "\\":
                 text, length = self._escaped(at)
-                parts.append(text)
-                at += length
-            else:
-                is_literal = character in "[]&|~" or (character == "-" and parts[-1] in "-[^")
-                parts.append(f"\\{character}" if is_literal else character)
+            elif character == "-" and is_low and pattern[at + 1 : at + 2] != "]":
+                parts.append("-")
                 at += 1
+                is_low, is_range = False, True
+                continue
+            else:
+                text, length = f"\\{character}" if character in "[]&|~-" else character, 1
+            is_set = text in _SETS
+            if is_set and is_range:
+                raise RegexRefused(f"invalid escape sequence: {pattern[at : at + length]}")
+            is_low, is_range = not is_set and not is_range, False
+            parts.append(text)
+            at += length
         self._take("".join(parts) + "]", at + 1 - start)
 
     def _escape(self) -> None:
@@ -163,7 +193,8 @@ class _Rewriter:
             quoted, found, _ = self._pattern[self._at + 2 :].partition("\\E")
             length = 2 + len(quoted) + len(found)
             # A repetition behind it is that of its last character.
-            self._take("".join(map(re.escape, quoted)), length, can_repeat=bool(quoted))
+            can_repeat = bool(quoted) or self._can_repeat
+            self._take("".join(map(re.escape, quoted)), length, can_repeat=can_repeat)
             return
         if self._pattern.startswith("\\z", self._at):
             self._take(r"\Z", 2)
@@ -171,7 +202,8 @@ class _Rewriter:
         if self._pattern[self._at : self._at + 2] in (r"\A", r"\b", r"\B"):
             self._take(self._pattern[self._at : self._at + 2], 2)
             return
-        self._take(*self._escaped(self._at))
+        text, length = self._escaped(self._at)
+        self._take(f"[{text}]" if text in _BLANKS.values() else text, length)
 
     def _escaped(self, at: int) -> tuple[str, int]:
         """The escape of one character or of a class of them, and its length."""
@@ -182,7 +214,9 @@ class _Rewriter:
             if code > 0x10FFFF:
                 raise RegexRefused(f"invalid escape sequence: {hexadecimal[0]}")
             return re.escape(chr(code)), len(hexadecimal[0])
-        if letter and letter in "dDsSwWaftnrv":
+        if letter in _BLANKS:
+            return _BLANKS[letter], 2
+        if letter and letter in "dDwWaftnrv":
             return f"\\{letter}", 2
         if letter and letter in string.punctuation + " ":
             return f"\\{letter}", 2

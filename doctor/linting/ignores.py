@@ -10,9 +10,8 @@ from pathlib import Path
 
 from doctor.linting.findings import LintFinding
 
-_IGNORE = re.compile(
-    r"(?:^|(?<=[\s;{}]))(?:#|//).*?\bhopscope:ignore\s+([A-Z]{2}\d{2}(?:[\s,]+[A-Z]{2}\d{2})*)\b"
-)
+_COMMENT = re.compile(r"(?:^|(?<=[\s;{}]))(?:#|//)")
+_IGNORE = re.compile(r"\bhopscope:ignore\s+([A-Z]{2}\d{2}(?:[\s,]+[A-Z]{2}\d{2})*)\b")
 _ID = re.compile(r"[A-Z]{2}\d{2}")
 _ALONE = re.compile(r"\s*(#|//|$)")
 
@@ -22,7 +21,8 @@ def ignored_rules(text: str) -> Mapping[int, frozenset[str]]:
     silenced: dict[int, frozenset[str]] = {}
     pending: frozenset[str] = frozenset()
     for number, line in enumerate(text.split("\n"), 1):
-        match = _IGNORE.search(line)
+        comment = _COMMENT.search(line)
+        match = _IGNORE.search(line, comment.end()) if comment else None
         ids = frozenset(_ID.findall(match[1])) if match else frozenset()
         if _ALONE.match(line):
             pending |= ids

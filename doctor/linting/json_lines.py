@@ -6,14 +6,16 @@ https://spec.json5.org. A key that is there twice counts as it does everywhere: 
 import re
 from bisect import bisect_right
 
-from doctor.linting.nodes import Node, Scalar, Unreadable, listing, mapping, scalar
+from doctor.linting.nodes import NODES_MAX, Node, Scalar, Unreadable, listing, mapping, scalar
 
 CHARACTERS_MAX = 1 << 22
 DEPTH_MAX = 100
-_BLANK = re.compile(r"(?:[\s\ufeff]+|//[^\n\r\u2028\u2029]*|/\*.*?\*/)*", re.DOTALL)
-_STRING = re.compile(r"""(["'])(?:(?!\1)[^\\\n\r]|\\(?:\r\n|.))*\1""", re.DOTALL)
+DIGITS_MAX = 300  # more make no number to anyone, and to Python an error
+_BLANK = re.compile(r"(?:[\s\ufeff]+|//[^\n\r\u2028\u2029]*|/\*.*?\*/)*+", re.DOTALL)
+_STRING = re.compile(r"""(["'])(?:[^"'\\\n\r]++|(?!\1)["']|\\(?:\r\n|.))*+\1""", re.DOTALL)
 _NUMBER = re.compile(
-    r"[+-]?(?:0[xX][0-9a-fA-F]+|Infinity|NaN|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"[+-]?(?:0[xX][0-9a-fA-F]++|Infinity|NaN|"
+    r"(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)"
     r"(?![\w.])"
 )
 _NAME = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
@@ -37,6 +39,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._values = 0
         self._ends = [found.end() for found in re.finditer("\n", text)]
 
     @property
@@ -57,6 +60,9 @@ class _Reader:
         """`line` is that of the key, where there is one."""
         if depth > DEPTH_MAX:
             raise Unreadable(f"line {self._line}: it is nested too deeply")
+        self._values += 1
+        if self._values > NODES_MAX:
+            raise Unreadable(f"line {self._line}: more than {NODES_MAX} values")
         character = self.peek()
         line = line or self._line
         if character == "{":
@@ -131,8 +137,9 @@ def _unescaped(found: re.Match[str]) -> str:
 
 def _number(text: str) -> Scalar:
     sign, digits = (-1, text[1:]) if text[0] == "-" else (1, text.removeprefix("+"))
-    if digits[:2].lower() == "0x":
+    is_hex = digits[:2].lower() == "0x"
+    if len(digits) > DIGITS_MAX:
+        return sign * (float("inf") if is_hex else float(digits))
+    if is_hex:
         return sign * int(digits, 16)
-    if digits.isdigit() and len(digits) < 20:
-        return sign * int(digits)
-    return sign * float(digits)
+    return sign * (int(digits) if digits.isdigit() else float(digits))

@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 # Where the gateways of this world listen without TLS: http, OpenClaw, the sidecar, its gateway.
 _PLAIN_PORTS = frozenset((80, 3334, 8080, 8081))
 _TLS_PORTS = frozenset((443, 8443))
-_USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _UNITS |= {"h": 3600.0}
-_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_TERM = re.compile(r"([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"[+-]?(?:{_TERM.pattern})++")
+# A time.Duration counts nanoseconds in 63 bits: 292 years, and Go refuses more.
+_LONGEST_S = 2**63 / 1e9
 # Twilio ends a call after four hours at the latest, and a stream lives as long as its call.
 LONGEST_CALL_S = 4 * 3600
 
@@ -80,9 +83,9 @@ def seconds(text: str) -> float | None:
     """A duration in Go's form ("1h30m", "15s"), or None. "0" needs no unit."""
     if text in ("0", "+0", "-0"):
         return 0.0
-    bare = text.lstrip("+-")
-    terms = _TERM.findall(bare)
-    if not terms or "".join(number + unit for number, unit in terms) != bare:
+    if _DURATION.fullmatch(text) is None:
         return None
-    total = sum(float(number) * _UNITS[unit] for number, unit in terms)
+    total = sum(float(number) * _UNITS[unit] for number, unit in _TERM.findall(text))
+    if total > _LONGEST_S:
+        return None
     return -total if text.startswith("-") else total

@@ -1,11 +1,18 @@
 """YAML with the line of every value (PyYAML's composer; no object is ever constructed)."""
 
+from dataclasses import replace
+
 import yaml
 
-from doctor.linting.nodes import Node, Unreadable, listing, mapping, scalar
+from doctor.linting.nodes import NODES_MAX, Node, Unreadable, listing, mapping, scalar
 
 # What PyYAML takes for a document in seconds; no configuration is as long.
 CHARACTERS_MAX = 1 << 20
+DEPTH_MAX = 100
+# More is text to every program that reads our formats, and takes PyYAML long to construct.
+SCALAR_MAX = 200
+# A tag may stand before any text: PyYAML's constructors look things up in it, and fail as they do.
+_NO_VALUE = (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError)
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -34,6 +41,7 @@ class _Reader:
     def __init__(self) -> None:
         self._read: dict[yaml.Node, Node] = {}
         self._open: set[yaml.Node] = set()
+        self._merged = 0
         self._constructor = yaml.constructor.SafeConstructor()
 
     def read(self, node: yaml.Node | None, line: int = 0) -> Node:
@@ -42,10 +50,12 @@ class _Reader:
             return mapping({}, 0)
         line = line or node.start_mark.line + 1
         known = self._read.get(node)
-        if known is not None and known.line == line:
-            return known
+        if known is not None:
+            return known if known.line == line else replace(known, line=line)
         if node in self._open:
             raise Unreadable(f"line {line}: an alias that holds itself")
+        if len(self._open) > DEPTH_MAX:
+            raise Unreadable(f"line {line}: it is nested too deeply")
         self._open.add(node)
         try:
             read = self._read_anew(node, line)
@@ -69,7 +79,7 @@ class _Reader:
                 continue  # a key that is a list names nothing in any of our formats
             if key.tag == _MERGE:
                 for each in _listed(self.read(value)):
-                    merged = {**each.fields, **merged}
+                    self._merge(each, merged)
                 continue
             line = key.start_mark.line + 1
             if key.value in own:
@@ -78,11 +88,19 @@ class _Reader:
             own[key.value] = self.read(value, line)
         return {**merged, **own}
 
+    def _merge(self, earlier: Node, merged: dict[str, Node]) -> None:
+        """The first mapping that has a key gives its value (yaml.org/type/merge)."""
+        self._merged += len(earlier.fields)
+        if self._merged > NODES_MAX:
+            raise Unreadable(f"line {earlier.line}: it is merged more often than can be read")
+        for name, value in earlier.fields.items():
+            merged.setdefault(name, value)
+
     def _scalar(self, node: yaml.Node, line: int) -> Node:
         text = str(node.value)
         try:
-            value = self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):
+            value = text if len(text) > SCALAR_MAX else self._constructor.construct_object(node)
+        except _NO_VALUE:
             value = text  # a tag or a date that only its own program understands
         if not isinstance(value, str | int | float | bool | None):
             value = text
