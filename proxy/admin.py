@@ -2,14 +2,15 @@
 
 On loopback it is open to the machine's users, but only under loopback names: a web page that
 makes its own name resolve to 127.0.0.1 (DNS rebinding) is refused by its Host. Anywhere else it
-asks for the bearer token HOPSCOPE_ADMIN_TOKEN.
+asks for the bearer token HOPSCOPE_ADMIN_TOKEN. The page itself holds nothing, so that a browser may
+have it without the token, and it asks for the token then.
 """
 
 import asyncio
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +18,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from proxy.exchange import iso
+from proxy.frames import GAP_BOUNDS
 from proxy.history import CALL, Query
 from proxy.http1 import RequestHead
+from proxy.live_page import INDEX, LivePage
 from proxy.probes import HEADER, LIFETIME_S
 from proxy.routes import find_route
 from proxy.server import Sidecar
@@ -36,7 +39,12 @@ _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+_NOT_ARMED = "no probe of this id is armed; POST /api/probes arms one\n"
+BODY_LIMIT = 16 << 10
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Explain = Callable[[Mapping[str, Any]], Mapping[str, str] | None]
+# Takes the public URL, if one was named; None while another examination runs.
+Examine = Callable[[str | None], Awaitable[Mapping[str, Any] | None]]
 
 
 class Admin:
@@ -44,12 +52,19 @@ class Admin:
 
     `collectors` are printed by /metrics: the sidecar's, and those that others in the same process
     add. Their names must differ (of the process itself, only one may tell).
+
+    What the sidecar can't know itself is set from outside: `explain` has the page of a rule for a
+    handshake's row, {rule, slug, defect, why, fix}, and `examine` is the doctor.
     """
 
     def __init__(self, sidecar: Sidecar, token: str | None) -> None:
         self._sidecar = sidecar
         self._token = token
         self.collectors: list[CollectorRegistry] = [sidecar.metrics.registry]
+        self.explain: Explain = lambda _row: None
+        self.examine: Examine | None = None
+        self._page_files = LivePage()
+        self._address = HostPort("127.0.0.1", 0)
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: HostPort) -> HostPort:
@@ -58,10 +73,11 @@ class Admin:
             raise ValueError(
                 f"admin = {str(address)!r}: set HOPSCOPE_ADMIN_TOKEN to listen beyond loopback"
             )
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._guard], client_max_size=BODY_LIMIT)
         app.add_routes(
             [
                 web.get("/", self._index),
+                web.get("/page/{name}", self._page_file),
                 web.get("/metrics", self._metrics),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
@@ -73,14 +89,24 @@ class Admin:
                 web.get("/api/sessions", self._sessions),
                 web.get("/api/events", self._events),
                 web.post("/api/probes", self._arm_probe),
+                web.delete("/api/probes/{probe_id}", self._disarm_probe),
                 web.get("/api/arrivals/{probe_id}", self._arrivals),
+                web.post("/api/examinations", self._examinations),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, address.host, address.port)
         await site.start()
-        return HostPort(*self._runner.addresses[0][:2])
+        self._address = HostPort(*self._runner.addresses[0][:2])
+        return self._address
+
+    @property
+    def url(self) -> str:
+        """Where this machine finds it, once it has started."""
+        host, port = self._address
+        own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://{HostPort(own, port)}"
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -88,6 +114,8 @@ class Admin:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._is_of_page(request) and (self._token or _is_loopback_name(request.host)):
+            return await handler(request)
         if self._token is not None:
             given = request.headers.get("Authorization", "")
             # aiohttp hands over bytes that are no UTF-8 as surrogates.
@@ -111,7 +139,20 @@ class Admin:
             response.headers.update(_SECURITY_HEADERS)
         return response
 
-    async def _index(self, _request: web.Request) -> web.Response:
+    def _is_of_page(self, request: web.Request) -> bool:
+        """Whether this asks for a file of the page, which anybody may have."""
+        if request.method not in ("GET", "HEAD"):
+            return False
+        wants_page = request.path == "/" and "text/html" in request.headers.get("Accept", "")
+        return wants_page or request.path.startswith("/page/")
+
+    async def _page_file(self, request: web.Request) -> web.Response:
+        return self._page_files.response(request.match_info["name"])
+
+    async def _index(self, request: web.Request) -> web.Response:
+        """The page for browsers; for machines what runs here."""
+        if self._is_of_page(request):
+            return self._page_files.response(INDEX)
         sidecar = self._sidecar
         return web.json_response(
             {
@@ -120,6 +161,7 @@ class Admin:
                 "proxy_protocol": sidecar.settings.proxy_protocol,
                 "is_draining": sidecar.is_draining,
                 "sessions": len(sidecar.relay.pairs),
+                "can_examine": self.examine is not None,
                 "routes": [
                     {"name": route.name, "upstream": str(route.upstream)}
                     for route in sidecar.routes
@@ -177,7 +219,8 @@ class Admin:
         if row is None:
             raise web.HTTPNotFound(text="no handshake of this id is in the history\n")
         self._add_running_session(row)
-        return web.json_response(row)
+        explanation = self.explain(row) if row["kind"] == "handshake" else None
+        return web.json_response(row | {"explanation": explanation})
 
     async def _call(self, request: web.Request) -> web.Response:
         row = await self._sidecar.history.get(request.match_info["id"])
@@ -208,10 +251,11 @@ class Admin:
         epoch = time.time() - now
         return web.json_response(
             {
+                "gap_bounds_s": GAP_BOUNDS,
                 "sessions": [
                     _running_line(pair.session, now, epoch)
                     for pair in self._sidecar.relay.pairs.values()
-                ]
+                ],
             }
         )
 
@@ -251,16 +295,46 @@ class Admin:
             {"id": probe_id, "header": HEADER, "expires_in_s": LIFETIME_S}, status=201
         )
 
+    async def _disarm_probe(self, request: web.Request) -> web.Response:
+        if not self._sidecar.probes.disarm(request.match_info["probe_id"]):
+            raise web.HTTPNotFound(text=_NOT_ARMED)
+        return web.Response(status=204)
+
     async def _arrivals(self, request: web.Request) -> web.Response:
         probe_id = request.match_info["probe_id"]
         arrivals = self._sidecar.probes.arrivals(probe_id, time.monotonic())
         if arrivals is None:
-            raise web.HTTPNotFound(text="no probe of this id is armed; POST /api/probes arms one\n")
+            raise web.HTTPNotFound(text=_NOT_ARMED)
         return web.json_response({"probe_id": probe_id, "arrivals": arrivals})
+
+    async def _examinations(self, request: web.Request) -> web.Response:
+        """Run the doctor once. The body is a JSON object, with `public_url` or without."""
+        if self.examine is None:
+            raise web.HTTPNotFound(text="run `hopscope doctor`: it is not part of this process\n")
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="Content-Type should be application/json\n")
+        try:
+            asked = await request.json()
+            public_url = asked.get("public_url") if isinstance(asked, dict) else None
+        except ValueError:
+            raise web.HTTPBadRequest(text="the body should be a JSON object\n") from None
+        if not isinstance(public_url, str | None):
+            raise web.HTTPBadRequest(text="public_url should be a string\n")
+        told = await self.examine(public_url)
+        if told is None:
+            raise web.HTTPConflict(text="an examination runs already\n")
+        return web.json_response(told)
 
 
 def _running_line(session: Session, now: float, epoch: float) -> dict[str, object]:
-    return {"started_at": iso(epoch + session.started_at)} | session.line(now)
+    """A running session, with what only a live view wants: counts whose growth is the news."""
+    line: dict[str, object] = {"started_at": iso(epoch + session.started_at)} | session.line(now)
+    readers = session.readers
+    line["silence_s"] = {sender: round(now - readers[sender].last, 4) for sender in readers}
+    line["gap_buckets"] = {sender: list(readers[sender].gaps) for sender in readers}
+    if session.media.is_twilio and session.media.is_read:
+        line["buffered_s"] = round(session.media.buffered_s(now), 3)
+    return line
 
 
 def _is_loopback_name(host: str) -> bool:

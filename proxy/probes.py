@@ -58,6 +58,10 @@ class Probes:
         self._probes[probe_id] = _Probe(now)
         return probe_id
 
+    def disarm(self, probe_id: str) -> bool:
+        """Forget an id and what arrived under it. Whether it was armed."""
+        return self._probes.pop(probe_id, None) is not None
+
     def read(self, head: RequestHead, now: float) -> Asked | None:
         """The armed probe that a request carries, if any. The value is `ID` or `ID; echo`."""
         self._expire(now)

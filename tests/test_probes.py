@@ -120,6 +120,16 @@ def test_armed_probes_are_bounded_until_they_expire() -> None:
     assert probes.arm(LIFETIME_S) is not None
 
 
+def test_a_disarmed_probe_is_nobody_s_and_leaves_its_place_to_another() -> None:
+    probes = Probes()
+    ids = [armed(probes) for _ in range(PROBES_LIMIT)]
+    assert probes.disarm(ids[0])
+    assert not probes.disarm(ids[0])
+    assert probes.arrivals(ids[0], 1.0) is None
+    assert probes.arm(1.0) is not None
+    assert probes.arm(1.0) is None
+
+
 def test_targets_that_are_shown_alike_are_told_apart_by_their_digest() -> None:
     probes = Probes()
     probe_id = probes.arm(0)

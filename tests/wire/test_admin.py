@@ -73,7 +73,7 @@ def test_one_handshake_shows_both_heads_and_its_session(
 
 
 def test_running_sessions_are_listed(sidecar: RunningSidecar, upstream: RawUpstream) -> None:
-    assert _json(sidecar, "/api/sessions") == {"sessions": []}
+    assert _json(sidecar, "/api/sessions")["sessions"] == []
     client, _ = sidecar.upgrade(upstream)
     [session] = _json(sidecar, "/api/sessions")["sessions"]
     assert session["id"] == sidecar.event("handshake")["id"]
@@ -134,6 +134,13 @@ def test_an_armed_probe_is_recorded_as_it_arrived_and_other_ids_are_nobodys(
     assert arrival["target"] == "/voice/stream"
     assert sidecar.events[1]["probe_id"] == probe["id"]
     assert _ask(sidecar, "/api/arrivals/0123456789abcdef")[0] == 404
+
+
+def test_a_disarmed_probe_is_asked_for_in_vain(sidecar: RunningSidecar) -> None:
+    probe = _json(sidecar, "/api/probes", "POST")
+    assert _ask(sidecar, f"/api/probes/{probe['id']}", "DELETE")[0] == 204
+    assert _ask(sidecar, f"/api/probes/{probe['id']}", "DELETE")[0] == 404
+    assert _ask(sidecar, f"/api/arrivals/{probe['id']}")[0] == 404
 
 
 def test_an_armed_probe_may_ask_for_the_echo_in_place_of_the_gateway(
