@@ -86,25 +86,37 @@ class FunnelRelay:
             writer.close()
 
     async def _carry(self, client: Pair) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            hello, name = await _read_hello(client[0])
-        if not name:
-            self.refusals.append("no name")
-            return
         try:
-            async with asyncio.timeout(DIAL_S):
-                node = await ingress(self.peer, _address(client[1]), f"{name}:{self.public_port}")
+            node, ahead = await self._reach(client)
         except (Refused, TimeoutError) as refused:
             self.refusals.append(str(refused) or "the node does not answer")
             return
         try:
-            node[1].write(hello)
+            node[1].write(ahead)
             await splice(client, node)
         except BaseException:
             client[1].transport.abort()
             node[1].transport.abort()
             raise
         node[1].close()
+
+    async def _reach(self, client: Pair) -> tuple[Pair, bytes]:
+        """The node, and what is to be sent there first. Raises Refused, TimeoutError."""
+        async with asyncio.timeout(PATIENCE_S):
+            hello, name = await _read_hello(client[0])
+        if not name:
+            raise Refused("no name")
+        async with asyncio.timeout(DIAL_S):
+            source = _address(client[1])
+            return await ingress(self.peer, source, f"{name}:{self.public_port}"), hello
+
+
+class TailnetDoor(FunnelRelay):
+    """A way into the tailnet for callers that speak no SOCKS: what is dialled here is the peer."""
+
+    async def _reach(self, client: Pair) -> tuple[Pair, bytes]:
+        async with asyncio.timeout(DIAL_S):
+            return await socks(self.peer.socks_port, self.peer.host, self.peer.port), b""
 
 
 async def _read_hello(reader: asyncio.StreamReader) -> tuple[bytes, str]:

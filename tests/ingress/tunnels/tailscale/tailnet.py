@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ingress.tunnels.authority import issue, make_authority
-from ingress.tunnels.tailscale.funnel_relay import FunnelRelay, Peer
+from ingress.tunnels.tailscale.funnel_relay import FunnelRelay, Peer, TailnetDoor
 from ingress.tunnels.tools import tool
 from programs import end
 
@@ -129,7 +129,8 @@ class Tailnet:
     """A context manager. `authority` is a folder with ca.pem and ca.key; one is made without it.
 
     `host` is the gateway node's public name, `address` where the relay listens for port 443, `cli`
-    the real `tailscale` command at the gateway node.
+    the real `tailscale` command at the gateway node. `door` leads to its port 443 as one of the
+    tailnet sees it.
     """
 
     def __init__(self, folder: Path, authority: Path | None = None) -> None:
@@ -154,6 +155,8 @@ class Tailnet:
             _side_by_side(self._come_up, self.gateway, self.edge)
             self._meet()
             self.relay = stack.enter_context(FunnelRelay(self._peer()))
+            web = Peer(self.edge.socks_port, self.relay.peer.host, 443)
+            self.door = stack.enter_context(TailnetDoor(web))
             self._stack = stack.pop_all()
         return self
 
@@ -170,11 +173,6 @@ class Tailnet:
     def address(self) -> str:
         return f"127.0.0.1:{self.relay.port}"
 
-    @property
-    def tailnet_address(self) -> str:
-        """The gateway node's own address in the tailnet."""
-        return str(self.gateway.status()["Self"]["TailscaleIPs"][0])
-
     def cli(self, *arguments: str) -> str:
         return self.gateway.cli(*arguments)
 
@@ -190,7 +188,9 @@ class Tailnet:
         self.gateway.cli("serve", "set-raw", text=json.dumps(config))
 
     def reset(self) -> None:
+        """Serve nothing; forget what the relay was told."""
         self.configure({})
+        self.relay.refusals.clear()
 
     def serve_status(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self.cli("serve", "status", "--json"))
