@@ -102,7 +102,7 @@ def proxy(
         return settings
 
     load()  # a refused setting is an answer to the command line, not a line of the log
-    _log_and_run(lambda log: process.serve(load, log), as_json=log_format == "json")
+    _log_and_run(lambda log: process.serve(load, log, _attended), as_json=log_format == "json")
 
 
 @app.command()
@@ -318,11 +318,23 @@ def _beside(settings: GatewaySettings) -> Callable[..., Any]:
     @asynccontextmanager
     async def beside(sidecar: Any, admin: Any) -> AsyncIterator[Any]:
         keep = Journal(_keeper(sidecar.history))
-        async with running_gateway(settings, keep, sidecar.telemetry.show) as (gateway, address):
+        running = running_gateway(settings, keep, sidecar.telemetry.show)
+        async with _attended(sidecar, admin), running as (gateway, address):
             admin.collectors.append(gateway.events.registry)
             yield gateway, address
 
     return beside
+
+
+@asynccontextmanager
+async def _attended(_sidecar: Any, admin: Any) -> AsyncIterator[None]:
+    """A sidecar whose page explains what it shows, and can ask the doctor."""
+    from doctor.examiner import Examiner
+    from doctor.explanations import explain
+
+    admin.explain = explain
+    admin.examine = Examiner(lambda: admin.url).examine
+    yield
 
 
 def _gateway_settings(config: Path | None, **flags: Any) -> GatewaySettings:

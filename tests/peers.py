@@ -282,7 +282,7 @@ class RunningSidecar:
         failures: list[dict[str, Any]] = []
         self._loop.set_exception_handler(lambda _loop, context: failures.append(context))
         self._stop = asyncio.Event()
-        admin = Admin(self.sidecar, None)
+        admin = self.admin = Admin(self.sidecar, None)
         admin_address = await admin.start(HostPort("127.0.0.1", 0))
         address = await self.sidecar.start()
         with self._changed:
