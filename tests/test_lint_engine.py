@@ -76,6 +76,9 @@ def rules_of(report: LintReport) -> list[str]:
         ("settings.toml", '[[route]]\nname = "a"\n', "hopscope"),
         ("openclaw.json", "{", "openclaw"),
         ("mine.json5", "{\n  // ours\n  plugins: {\n", "openclaw"),
+        ("mine.json", "{\n// ours\nplugins: {\n\tentries: {\n\t\tconfig: {} } } }", "openclaw"),
+        ("ours.toml", '[gateway.paths]\nstream = "/media"\n', "hopscope"),
+        ("ours.toml", 'upstream = "http://127.0.0.1:3334"\n', "hopscope"),
         ("notes.txt", "call the customer", None),
         ("list.json", "[1, 2]", None),
         ("a.json", '{"name": 1}', None),
@@ -96,7 +99,10 @@ def test_the_name_of_a_file_is_asked_before_its_text() -> None:
 def test_every_linter_that_is_there_has_rules_of_its_own_with_pages() -> None:
     ids = [rule.id for rule in engine.all_rules()]
     assert len(ids) == len(set(ids))
-    assert {"NG01", "HA01", "AP01"} <= set(ids)
+    # A linter of its own each, and none of them is missing.
+    families = {linter.RULES[0].id[:2] for kind in LINTERS if (linter := engine.linter_of(kind))}
+    assert len(families) == len(LINTERS)
+    assert {f"{family}01" for family in families} <= set(ids)
     for rule in engine.all_rules():
         assert all((rule.slug, rule.defect, rule.why, rule.fix)), rule.id
         assert rule.level in ("error", "warning")

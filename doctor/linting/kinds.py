@@ -5,6 +5,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from doctor.linting.json_lines import read_json
+from doctor.linting.nodes import Unreadable
+
 # The module of doctor/linting that knows it.
 LINTERS: Mapping[str, str] = {
     "nginx": "nginx",
@@ -66,7 +69,7 @@ _JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(("plugins", "channels", "agents")), "openclaw"),
     (frozenset(("apps",)), "caddy"),
 )
-# Of JSON that is half-written or has comments: its first key, and what is indented as a first key.
+# Of JSON that is half-written: its first key, and what is indented as a first key.
 _KEY = re.compile(r"""(?:\A\s*\{\s*|^[ \t]{0,4})["']?([\w-]+)["']?\s*:""", re.MULTILINE)
 
 
@@ -87,8 +90,11 @@ def _kind_of_json(file: Path, text: str) -> str | None:
     try:
         value = json.loads(text)
         keys = set(value) if isinstance(value, dict) else set()
-    except (ValueError, RecursionError):  # half-written, or JSON with comments
-        keys = set(_KEY.findall(text))
+    except (ValueError, RecursionError):  # JSON with comments, or half-written
+        try:
+            keys = set(read_json(text).fields)
+        except Unreadable:
+            keys = set(_KEY.findall(text))
     for known, kind in _JSON_KEYS:
         if keys & known:
             return kind
