@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from deployment.command import ingress
 from doctor.command import call
 from doctor.compare_command import compare
 from doctor.diagnosis_command import doctor, explain, lint, rules
@@ -175,7 +176,7 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (call, compare, dial, doctor, lint, rules, explain):
+for verb in (call, compare, dial, doctor, lint, rules, explain, ingress):
     app.command()(verb)
 app.add_typer(lab, name="lab")
 

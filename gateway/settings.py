@@ -138,6 +138,25 @@ class GatewaySettings(BaseSettings):
 
 def load_settings(file: Path | None = None, **flags: Any) -> GatewaySettings:
     """Read the settings. `file` None: ./hopscope.toml if there is one. Raises SettingsError."""
+    settings, secrets = _read(file, flags)
+    try:
+        settings._credentials, warnings = read_credentials(secrets, os.environ)
+    except CredentialsError as error:
+        raise SettingsError(str(error)) from None
+    refusals = _missing_secrets(settings)
+    if refusals:
+        raise SettingsError("\n".join(refusals))
+    settings._warnings = (*warnings, *_doubts(settings))
+    return settings
+
+
+def read_settings(file: Path | None = None, **flags: Any) -> GatewaySettings:
+    """The same without secrets, for whoever wants its addresses and paths. Raises SettingsError."""
+    return _read(file, flags)[0]
+
+
+def _read(file: Path | None, flags: dict[str, Any]) -> tuple[GatewaySettings, Path | None]:
+    """The settings, and where their file of secrets is."""
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     written = _read_table(chosen) if chosen else {}
     public_url = os.environ.get("HOPSCOPE_PUBLIC_URL")
@@ -171,15 +190,7 @@ def load_settings(file: Path | None = None, **flags: Any) -> GatewaySettings:
     secrets = settings.secrets
     if secrets and chosen and written.get("secrets") == str(secrets):
         secrets = chosen.parent / secrets
-    try:
-        settings._credentials, warnings = read_credentials(secrets, os.environ)
-    except CredentialsError as error:
-        raise SettingsError(str(error)) from None
-    refusals = _missing_secrets(settings)
-    if refusals:
-        raise SettingsError("\n".join(refusals))
-    settings._warnings = (*warnings, *_doubts(settings))
-    return settings
+    return settings, secrets
 
 
 def offline_settings(public_url: str, auth_token: str, **values: Any) -> GatewaySettings:
