@@ -269,4 +269,5 @@ def http2_only_host(case: Case) -> Iterator[Saw]:
 
 
 def _is_glued(case: Case) -> bool:
-    return re.search(r":\d+[^\d]", case.passage.address) is not None
+    without_ipv6 = re.sub(r"\[[^\]]*\]", "", case.passage.address)
+    return re.search(r":\d+[^\d]", without_ipv6) is not None

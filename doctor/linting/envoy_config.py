@@ -166,8 +166,9 @@ class Config:
         scheme = "https" if cluster["transport_socket"] else "http"
         for address in self.endpoints(cluster):
             socket = address["socket_address"]
-            if socket["address"].text:
-                return f"{scheme}://{socket['address'].text}:{socket['port_value'].text}"
+            if host := socket["address"].text:
+                host = f"[{host}]" if ":" in host else host
+                return f"{scheme}://{host}:{socket['port_value'].text}"
             if path := address.at("pipe", "path").text:
                 return f"unix:{path}"
         return f"cluster {name}"
