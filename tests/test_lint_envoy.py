@@ -12,6 +12,7 @@ from doctor.linting.envoy_match import matches, rewritten, virtual_host_of
 from doctor.linting.findings import Becomes, LintReport, Paths
 from doctor.linting.json_lines import read_json
 from doctor.linting.ways import requests_of
+from edge_snippets import MATCHES, REWRITES
 from lint_cases import (
     CONFIGS,
     Case,
@@ -65,55 +66,7 @@ def test_garbage_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("match", "webhook", "stream"),
-    [
-        ({"prefix": "/"}, True, True),
-        ({"prefix": "/voice/s"}, False, True),
-        ({"prefix": "/VOICE", "case_sensitive": False}, True, True),
-        ({"prefix": "/VOICE"}, False, False),
-        ({"path": "/voice/stream"}, False, True),
-        ({"path_separated_prefix": "/voice"}, True, True),
-        ({"path_separated_prefix": "/voi"}, False, False),
-        ({"safe_regex": {"regex": "/voice/s"}}, False, False),
-        ({"safe_regex": {"regex": "/voice/s.*"}}, False, True),
-        ({"safe_regex": {"regex": "("}}, None, None),
-        ({"prefix": "/", "headers": [{"name": ":method", "exact_match": "GET"}]}, False, True),
-        ({"prefix": "/", "headers": [{"name": "Upgrade", "present_match": True}]}, False, True),
-        ({"prefix": "/", "headers": [{"name": "upgrade", "present_match": False}]}, True, False),
-        (
-            {
-                "prefix": "/",
-                "headers": [
-                    {"name": "upgrade", "present_match": True, "invert_match": True},
-                ],
-            },
-            True,
-            False,
-        ),
-        (
-            {
-                "prefix": "/",
-                "headers": [
-                    {"name": "cookie", "string_match": {"exact": "x"}, "invert_match": True},
-                ],
-            },
-            False,
-            False,
-        ),
-        (
-            {
-                "prefix": "/",
-                "headers": [
-                    {"name": "user-agent", "string_match": {"safe_regex": {"regex": "Twilio.T.*"}}}
-                ],
-            },
-            False,
-            True,
-        ),
-        ({"prefix": "/", "query_parameters": [{"name": "token"}]}, False, False),
-        ({"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 5}}}, None, None),
-        ({"connect_matcher": {}}, False, False),
-        ({}, None, None),
-    ],
+    MATCHES,
 )
 def test_a_match_is_read_as_envoy_reads_it(
     match: dict[str, Any], webhook: bool | None, stream: bool | None
@@ -124,24 +77,7 @@ def test_a_match_is_read_as_envoy_reads_it(
 
 @pytest.mark.parametrize(
     ("route", "arrives"),
-    [
-        ({"match": {"prefix": "/voice"}, "route": {"prefix_rewrite": "/"}}, "//stream"),
-        ({"match": {"prefix": "/voice/"}, "route": {"prefix_rewrite": "/"}}, "/stream"),
-        ({"match": {"prefix": "/"}, "route": {"prefix_rewrite": "/x"}}, "/xvoice/stream"),
-        ({"match": {"path": "/voice/stream"}, "route": {"prefix_rewrite": "/s"}}, "/s"),
-        ({"match": {"safe_regex": {}}, "route": {"prefix_rewrite": "/s"}}, ""),
-        (
-            {
-                "match": {"prefix": "/"},
-                "route": {
-                    "regex_rewrite": {"pattern": {"regex": "^/(\\w+)/"}, "substitution": "/\\1-"}
-                },
-            },
-            "/voice-stream",
-        ),
-        ({"match": {"prefix": "/"}, "route": {"path_rewrite_policy": {"name": "x"}}}, ""),
-        ({"match": {"prefix": "/"}, "route": {"cluster": "gateway"}}, "/voice/stream"),
-    ],
+    REWRITES,
 )
 def test_a_path_arrives_as_envoy_rewrites_it(route: dict[str, Any], arrives: str) -> None:
     assert rewritten(read_json(json.dumps(route)), "/voice/stream") == arrives

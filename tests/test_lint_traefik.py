@@ -12,6 +12,7 @@ from doctor.linting.traefik_middlewares import Middleware, arrived
 from doctor.linting.traefik_rule import RuleRefused, parse_rule
 from doctor.linting.ways import requests_of
 from doctor.linting.yaml_lines import read_yaml
+from edge_snippets import MIDDLEWARES, REFUSED_RULES, RULES
 from lint_cases import (
     CONFIGS,
     Case,
@@ -61,25 +62,7 @@ def test_garbage_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("rule", "webhook", "stream"),
-    [
-        ("Host(`voice.example.com`)", True, True),
-        ("Host(`VOICE.example.com`) && Path(`/voice/stream`)", False, True),
-        ("PathPrefix(`/voice/s`)", False, True),
-        ('Path("/voice/webhook")', True, False),
-        ("Path(`/voice/stream/`)", False, False),
-        ("!Method(`GET`)", True, False),
-        ("Path(`/a`) || Path(`/voice/stream`) && Method(`POST`)", False, False),
-        ("(Path(`/a`) || Path(`/voice/stream`)) && Method(`GET`)", False, True),
-        ("HeaderRegexp(`Connection`,`(?i)upgrade`)", False, True),
-        ("Header(`Upgrade`, `websocket`)", False, True),
-        ("HostRegexp(`^[a-z]+\\.example\\.com$`)", True, True),
-        ("PathRegexp(`/str`)", False, True),
-        ("Query(`token`, `1`)", False, False),
-        ("ClientIP(`10.0.0.0/8`)", None, None),
-        ("ClientIP(`10.0.0.0/8`) && Path(`/voice/stream`)", False, None),
-        ("ClientIP(`10.0.0.0/8`) || Path(`/voice/stream`)", None, True),
-        ("Path(`/{any:.*}`)", None, None),
-    ],
+    RULES,
 )
 def test_a_rule_matches_as_traefik_reads_it(
     rule: str, webhook: bool | None, stream: bool | None
@@ -90,17 +73,7 @@ def test_a_rule_matches_as_traefik_reads_it(
 
 @pytest.mark.parametrize(
     ("rule", "why"),
-    [
-        ("", "the end where a matcher should be"),
-        ("Path(`/a`) &&", "the end where a matcher should be"),
-        ("Path(`/a`))", ") where the end should be"),
-        ("Path(/a)", "/ is no part of a rule"),
-        ("Path(a)", "a where a quoted value should be"),
-        ("Paths(`/a`)", "there is no matcher Paths"),
-        ("Host()", "Host has too few values"),
-        ("PathRegexp(`(`)", "(: missing closing )"),
-        ("!" * 40 + "Path(`/a`)", "it is nested too deeply"),
-    ],
+    [*REFUSED_RULES, ("!" * 40 + "Path(`/a`)", "it is nested too deeply")],
 )
 def test_a_rule_that_traefik_refuses_is_refused_with_the_reason(rule: str, why: str) -> None:
     with pytest.raises(RuleRefused) as refused:
@@ -110,17 +83,7 @@ def test_a_rule_that_traefik_refuses_is_refused_with_the_reason(rule: str, why: 
 
 @pytest.mark.parametrize(
     ("kind", "options", "path", "arrives"),
-    [
-        ("stripPrefix", "{prefixes: [/x, /voice]}", "/voice/stream", "/stream"),
-        ("stripPrefix", "{prefixes: [/voice/stream]}", "/voice/stream", "/"),
-        ("stripPrefixRegex", "{regex: ['^/v[a-z]+']}", "/voice/stream", "/stream"),
-        ("addPrefix", "{prefix: /gw}", "/voice/stream", "/gw/voice/stream"),
-        ("replacePath", "{path: /s}", "/voice/stream", "/s"),
-        ("replacePathRegex", "{regex: ^/voice/(.*), replacement: /$1}", "/voice/stream", "/stream"),
-        ("replacePathRegex", "{regex: ^/a, replacement: /b}", "/voice/stream", "/voice/stream"),
-        ("replacePathRegex", "{regex: ^/v, replacement: /$9}", "/voice/stream", ""),
-        ("compress", "{}", "/voice/stream", "/voice/stream"),
-    ],
+    MIDDLEWARES,
 )
 def test_middlewares_change_paths(kind: str, options: str, path: str, arrives: str) -> None:
     middleware = Middleware("m", kind, read_yaml(f"o: {options}")["o"])
