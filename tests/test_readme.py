@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 import hopscope
+from doctor.linting.kinds import LINTERS
 from proxy.exchange import OUTCOMES
 from proxy.metrics import Metrics
 from proxy.promises import ArrivalFact
@@ -80,3 +81,8 @@ def test_every_verb_is_mentioned() -> None:
     for command in hopscope.app.registered_commands:
         assert command.callback is not None
         assert f"hopscope {command.callback.__name__}" in README
+
+
+def test_every_kind_of_configuration_that_is_linted_is_named() -> None:
+    [told] = re.findall(r"`hopscope lint` says(.*?)\n\n", README, re.DOTALL)
+    assert [kind for kind in LINTERS if kind not in told.lower()] == []
