@@ -1,0 +1,71 @@
+"""The image: small rights, a health check, an orderly end; what it is made of."""
+
+import tomllib
+
+import pytest
+
+from containers.conftest import Start
+from containers.images import HOPSCOPE, ROOT
+from containers.running import Running
+
+pytestmark = pytest.mark.timeout(900)  # the first test of a session makes the images
+
+
+def test_it_runs_read_only_as_nobody_in_particular_and_keeps_its_history_on_a_volume(
+    sidecar: Running,
+) -> None:
+    assert sidecar.docker.attrs["HostConfig"]["ReadonlyRootfs"]
+    code, who = sidecar.run("id", "-u")
+    assert (code, who.strip()) == (0, "10001")
+    code, said = sidecar.run("touch", "/etc/hopscope/hopscope.toml")
+    assert (code, "Read-only file system" in said) == (1, True)
+    # Health checks and probes ask the admin address; the history is a file on the volume.
+    code, said = sidecar.run("ls", "/var/lib/hopscope")
+    assert "history.sqlite3" in said.split()
+    code, said = sidecar.run("hopscope", "history", "--json")
+    assert (code, '"handshakes": []' in said) == (0, True), said
+
+
+def test_it_goes_healthy_and_says_what_is_wrong_when_it_is_not(
+    sidecar: Running, gateway: Running
+) -> None:
+    sidecar.wait_until_healthy()
+    # The gateway alone has no admin address, and compose.yaml asks its own.
+    assert gateway.run("python", "/opt/hopscope/health.py", "gateway") == (0, "ok\n")
+    code, said = gateway.run("python", "/opt/hopscope/health.py")
+    assert code == 1
+    assert said.startswith("127.0.0.1:9101: ")
+
+
+def test_an_admin_address_beyond_loopback_is_checked_with_its_token(start: Start) -> None:
+    guarded = start(
+        HOPSCOPE,
+        "sidecar",
+        *("proxy", "--upstream", "http://gateway:8081"),
+        environment={
+            "HOPSCOPE_ADMIN": "0.0.0.0:9101",
+            "HOPSCOPE_ADMIN_TOKEN": "made-up-admin-token",
+        },
+    )
+    guarded.line("listening")
+    assert guarded.run("python", "/opt/hopscope/health.py") == (0, "ok\n")
+    code, said = guarded.run(
+        "env", "-u", "HOPSCOPE_ADMIN_TOKEN", "python", "/opt/hopscope/health.py"
+    )
+    assert (code, said) == (1, "0.0.0.0:9101: /healthz answered 401\n")
+
+
+def test_sigterm_drains_and_ends_with_0(sidecar: Running, gateway: Running) -> None:
+    assert sidecar.terminate() == 0
+    sidecar.line("drained")
+    assert gateway.terminate() == 0
+
+
+def test_the_build_is_given_every_package_and_nothing_else() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        written = tomllib.load(file)["tool"]["setuptools"]
+    packages = {name.partition(".")[0] for name in written["packages"]}
+    modules = {f"{name}.py" for name in written["py-modules"]}
+    beside = {"pyproject.toml", "README.md", "LICENSE", "deploy/docker/health.py"}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in lines if line.startswith("!")} == packages | modules | beside
