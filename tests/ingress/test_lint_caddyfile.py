@@ -1,9 +1,12 @@
-"""Caddyfiles, read by the real Caddy: each rule fires and stays quiet."""
+"""Caddyfiles, read by the real Caddy: it takes them, each rule fires and stays quiet."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from calls.certificates import OURS
 from doctor.linting import caddy, caddy_adapt
 from doctor.linting.findings import Paths
 from lint_cases import Case, cases_of, check_every_rule_has_a_case, check_fires, check_quiet
@@ -15,6 +18,28 @@ CASES = cases_of("caddy")
 @pytest.fixture(autouse=True)
 def _caddy() -> None:
     require("caddy")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
+def test_caddy_takes_the_files_in_which_a_rule_fires_or_is_quiet(
+    case: Case, tmp_path: Path
+) -> None:
+    """Validating starts nothing, so what this machine trusts is left alone."""
+    (tmp_path / "own.pem").write_text(OURS)
+    file = tmp_path / "Caddyfile"
+    homes = {f"XDG_{name}_HOME": str(tmp_path) for name in ("DATA", "CONFIG")}
+    command = [require("caddy"), "validate", "--config", str(file), "--adapter", "caddyfile"]
+    for text in (case.fires, case.quiet):
+        file.write_text(text.replace("/etc/ssl/own.pem", str(tmp_path / "own.pem")))
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **homes},
+            timeout=50,
+            check=False,
+        )
+        assert "Valid configuration" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
