@@ -10,46 +10,29 @@ is "cannot tell", and the sentence says what would settle it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from doctor.diagnosis_places import ORDER, PHASES_OF, REACHING, Place, excuse, forgive, look
 from doctor.evidence import Linted, PhaseName, Probe, Sight
-from doctor.rules import RULES, Finding, Skipped, judge
+from doctor.rules import RULES, Finding, Skipped
 from doctor.rules.makers import may_be_of
 from doctor.rules.sentences import explain_break
 from doctor.rules.ways import is_proven_through, is_taken_by_gateway, upgrade_answer
 
 Verdict = Literal["healthy", "broken", "cannot_tell"]
 EXIT_CODES: dict[Verdict, int] = {"healthy": 0, "broken": 1, "cannot_tell": 2}
-State = Literal["good", "bad", "hole"]
 
-# Rules that only describe what happened. Any other error at the same hop explains it.
-GENERAL = frozenset({"HS05", "HS20", "PO06", "UP09"})
-# A rule that explains what others of the same hop say, too.
-EXPLAINS = {
-    "TW06": frozenset({"AN04", "AN05", "AN06", "AN07"}),
-    "HS16": frozenset({"AN11", "FR05", "FR06"}),
-    "HS11": frozenset({"HS06"}),
-    "NE08": frozenset({"AN07"}),
-}
 # What may be only the echo of a break further inside, seen through this hop.
 _FAMILIES_THAT_FOLLOW = ("UP", "AN", "FR", "CL")
 _RULES_THAT_FOLLOW = frozenset({"HS05", "HS07", "HS16", "HS17", "HS20", "RO03"})
-# The phase of a finding at a hop whose phases all went well, by its family.
-_PHASES: dict[str, PhaseName] = {
-    "NE": "connect",
-    "HS": "request",
-    "RO": "request",
-    "UP": "request",
-    "PO": "request",
-    "AN": "response",
-    "FR": "echo",
-    "CL": "close",
-    "TW": "request",
+# What was not tried, in words. The last two are only tried where they were asked for.
+_UNTRIED: dict[PhaseName, str] = {
+    "echo": "whether messages pass",
+    "idle": "a silent stream",
+    "media": "media",
 }
-# The order in which the findings of one hop are told: causes before what they lead to.
-_ORDER = ("NE", "HS", "RO", "UP", "PO", "AN", "FR", "CL", "TW")
-_REACHING = ("resolve", "connect", "tls")
+_ASKED_FOR: tuple[PhaseName, ...] = ("idle", "media")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,120 +88,17 @@ def _has_sidecar(index: int, first: int | None, probe: Probe) -> bool:
     return probe.hop.kind != "gateway" and (first is None or index >= first)
 
 
-@dataclass(slots=True)
-class _Place:
-    """One hop with what is said of it. `errors` are told in order, the general ones folded."""
-
-    sight: Sight
-    state: State
-    errors: list[Finding]
-    warnings: list[Finding]
-    folded: list[Finding] = field(default_factory=list)
-
-    @property
-    def probe(self) -> Probe:
-        return self.sight.probe
-
-    @property
-    def name(self) -> str:
-        return self.probe.hop.name
-
-    @property
-    def phase(self) -> PhaseName | None:
-        broken = self.probe.broken
-        if broken is not None:
-            return broken.name
-        return _PHASES[self.errors[0].rule[:2]] if self.errors else None
-
-
 def diagnose(sights: Sequence[Sight]) -> Diagnosis:
     """The verdict about a chain, inside first. Never raises for what a hop did."""
     skipped: list[Skipped] = []
-    places = [_look(sight, skipped) for sight in sights]
-    _excuse(places)
-    _forgive(places)
+    places = [look(sight, skipped) for sight in sights]
+    excuse(places)
+    forgive(places)
     found = _locate(places)
     return replace(found, skipped=tuple(skipped))
 
 
-def _look(sight: Sight, skipped: list[Skipped]) -> _Place:
-    errors: list[Finding] = []
-    warnings: list[Finding] = []
-    for said in judge(sight):
-        if isinstance(said, Skipped):
-            skipped.append(said)
-        else:
-            (errors if said.level == "error" else warnings).append(said)
-    errors.sort(key=lambda finding: (_ORDER.index(finding.rule[:2]), finding.rule))
-    kept, folded = _fold(errors)
-    bad = sight.probe.broken is not None or bool(kept)
-    state: State = "bad" if bad else "good" if sight.probe.phases else "hole"
-    return _Place(sight, state, kept, warnings, folded)
-
-
-def _fold(errors: list[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """What explains a hop's break, and what only describes it."""
-    fired = {finding.rule for finding in errors}
-    explained = {rule for cause in fired for rule in EXPLAINS.get(cause, ())}
-    if fired - GENERAL - explained:
-        explained |= GENERAL
-    kept = [finding for finding in errors if finding.rule not in explained]
-    return kept, [finding for finding in errors if finding.rule in explained]
-
-
-def _excuse(places: list[_Place]) -> None:
-    """A hop that only the doctor could not reach is a hole: something in front of it came through.
-
-    Its faults of reaching it are no caller's: they become warnings.
-    """
-    for index, place in enumerate(places):
-        broken = place.probe.broken
-        if broken is None or broken.name not in _REACHING:
-            continue
-        fronts = [other.probe for other in places[index + 1 :]]
-        if not any(is_proven_through(front, place.probe) for front in fronts):
-            continue
-        reaching = [finding for finding in place.errors if finding.rule.startswith("NE")]
-        place.warnings += [replace(finding, level="warning") for finding in reaching]
-        place.errors = [finding for finding in place.errors if finding not in reaching]
-        later = place.probe.phases[place.probe.phases.index(broken) + 1 :]
-        if place.errors or any(phase.fault for phase in later):
-            continue  # it was asked in spite of its certificate, and has more to be told
-        place.state = "good" if later else "hole"
-
-
-def _forgive(places: list[_Place]) -> None:
-    """A hop that was asked for a path which no caller asks it for may refuse it.
-
-    The doctor asks every hop for the public path. Where a hop in front cuts a prefix off, and an
-    upgrade through it is taken by the gateway, those behind are asked for what is left.
-    """
-    for index, place in enumerate(places):
-        upgrade, broken = place.probe.upgrade, place.probe.broken
-        if place.state != "bad" or upgrade is None or broken is None:
-            continue
-        if broken.name not in ("request", "response") or broken.fault != "not_upgraded":
-            continue
-        fronts = (other.probe for other in places[index + 1 :])
-        if any(_is_taken_elsewhere(front, upgrade.target) for front in fronts):
-            place.errors = [each for each in place.errors if not _is_about_the_path(each)]
-            later = place.probe.phases[place.probe.phases.index(broken) + 1 :]
-            if not place.errors and not any(phase.fault for phase in later):
-                place.state = "good"
-
-
-def _is_about_the_path(finding: Finding) -> bool:
-    return finding.rule.startswith("AN") or finding.rule in ("HS04", "RO06", "TW06")
-
-
-def _is_taken_elsewhere(front: Probe, target: str) -> bool:
-    arrival = front.through.arrival if front.through is not None else None
-    if front.through is None or arrival is None or arrival.target == target:
-        return False
-    return front.is_good and is_taken_by_gateway(front.through)
-
-
-def _locate(places: list[_Place]) -> Diagnosis:
+def _locate(places: list[Place]) -> Diagnosis:
     bad = [index for index, place in enumerate(places) if place.state == "bad"]
     if not bad:
         return _healthy(places)
@@ -234,7 +114,7 @@ def _locate(places: list[_Place]) -> Diagnosis:
     return _innermost(places, index)
 
 
-def _healthy(places: list[_Place]) -> Diagnosis:
+def _healthy(places: list[Place]) -> Diagnosis:
     warnings = tuple(_all(place.warnings for place in places))
     unseen = [
         place.name
@@ -251,16 +131,35 @@ def _healthy(places: list[_Place]) -> Diagnosis:
         rest = ", and nothing else is wrong" if places and len(unseen) < len(places) else ""
         sentence = f"Cannot tell: {said}{rest}."
         return Diagnosis("cannot_tell", sentence, findings=warnings)
+    if blind := _unseen(places, _ASKED_FOR):
+        sentence = f"Cannot tell: asked for and not seen: {blind}. Nothing else is wrong."
+        return Diagnosis("cannot_tell", sentence, findings=warnings)
     count = "one hop is" if len(places) == 1 else f"all {len(places)} hops are"
     names = ", ".join(place.name for place in places)
     noted = f"; {len(warnings)} to look at" if warnings else ""
     alone = "" if gateways or _is_answered(places) else "; the gateway itself was not asked"
+    blind = _unseen(places, tuple(_UNTRIED))
+    unseen_too = f"; not seen: {blind}" if blind else ""
     return Diagnosis(
-        "healthy", f"Healthy: {count} good ({names}){alone}{noted}.", findings=warnings
+        "healthy", f"Healthy: {count} good ({names}){alone}{noted}{unseen_too}.", findings=warnings
     )
 
 
-def _is_answered(places: list[_Place]) -> bool:
+def _unseen(places: list[Place], phases: tuple[PhaseName, ...]) -> str:
+    """What was due and not tried, where no hop further out shows it. "" where there is nothing."""
+    why: dict[tuple[PhaseName, str], list[str]] = {}
+    for index, place in enumerate(places):
+        for untried in place.probe.untried:
+            shown = (other.probe.phase(untried.phase) for other in places[index + 1 :])
+            if untried.phase in phases and not any(each and not each.fault for each in shown):
+                why.setdefault((untried.phase, untried.because), []).append(place.name)
+    return "; ".join(
+        f"{_UNTRIED[phase]} at {', '.join(names)} ({because})"
+        for (phase, because), names in why.items()
+    )
+
+
+def _is_answered(places: list[Place]) -> bool:
     """Whether the gateway took an upgrade that was sent to a hop in front of it."""
     fronts = [place.probe for place in places if place.probe.hop.kind != "gateway"]
     return any(
@@ -271,7 +170,7 @@ def _is_answered(places: list[_Place]) -> bool:
     )
 
 
-def _contradiction(places: list[_Place], index: int) -> str | None:
+def _contradiction(places: list[Place], index: int) -> str | None:
     """Why the innermost bad hop cannot be what breaks calls, if so."""
     place = places[index]
     through = place.probe.through
@@ -301,27 +200,27 @@ def _contradiction(places: list[_Place], index: int) -> str | None:
     )
 
 
-def _any_good(places: list[_Place]) -> bool:
+def _any_good(places: list[Place]) -> bool:
     return any(place.state == "good" for place in places)
 
 
-def _is_passed(front: _Place, place: _Place) -> bool:
+def _is_passed(front: Place, place: Place) -> bool:
     """Whether a good hop's upgrade demonstrably passed the sidecar that `place` leads to."""
     if front.state != "good" or front.probe.upgrade is None or not place.sight.has_sidecar:
         return False
     return bool(front.probe.upgrade.arrivals) and bool(front.probe.echoes)
 
 
-def _is_certain(place: _Place) -> bool:
+def _is_certain(place: Place) -> bool:
     """Whether the break is this hop's whatever is behind it: between it and the doctor alone."""
     broken = place.probe.broken
-    if broken is not None and broken.name in _REACHING:
+    if broken is not None and broken.name in REACHING:
         return True
     answer = upgrade_answer(place.probe)
     return answer is not None and may_be_of(answer, place.probe.hop.kind)
 
 
-def _in_a_hole(places: list[_Place], index: int, behind: int) -> Diagnosis:
+def _in_a_hole(places: list[Place], index: int, behind: int) -> Diagnosis:
     """The break lies between a good hop and a bad one that are no neighbours."""
     place, answer = places[index], upgrade_answer(places[index].probe)
     if answer is not None:
@@ -344,7 +243,7 @@ def _in_a_hole(places: list[_Place], index: int, behind: int) -> Diagnosis:
     return _told(places, index, "broken", sentence, hop=None, between=between)
 
 
-def _innermost(places: list[_Place], index: int) -> Diagnosis:
+def _innermost(places: list[Place], index: int) -> Diagnosis:
     """The innermost hop that was probed is bad: it is the end of the chain, or we cannot see."""
     place = places[index]
     kind = place.probe.hop.kind
@@ -369,7 +268,7 @@ def _innermost(places: list[_Place], index: int) -> Diagnosis:
     return _told(places, index, "cannot_tell", sentence, hop=None)
 
 
-def _is_own(place: _Place) -> bool:
+def _is_own(place: Place) -> bool:
     """Whether a finding shows what this hop itself did, with evidence from both of its sides."""
     return bool(place.errors) and _is_independent(place.errors[0])
 
@@ -380,7 +279,7 @@ def _is_independent(finding: Finding) -> bool:
     return family not in _FAMILIES_THAT_FOLLOW and finding.rule not in _RULES_THAT_FOLLOW
 
 
-def _follows(finding: Finding, place: _Place, guilty: _Place) -> bool:
+def _follows(finding: Finding, place: Place, guilty: Place) -> bool:
     """Whether a finding further out may only be the echo of the break."""
     upgrade = place.probe.upgrade
     is_past_the_gateway = upgrade is not None and upgrade.arrivals is not None
@@ -391,7 +290,7 @@ def _follows(finding: Finding, place: _Place, guilty: _Place) -> bool:
 
 
 def _told(
-    places: list[_Place],
+    places: list[Place],
     index: int,
     verdict: Verdict,
     sentence: str,
@@ -420,7 +319,7 @@ def _told(
     )
 
 
-def _sentence(places: list[_Place], index: int) -> str:
+def _sentence(places: list[Place], index: int) -> str:
     place = places[index]
     if place.errors:
         saw = place.errors[0].saw
@@ -429,7 +328,7 @@ def _sentence(places: list[_Place], index: int) -> str:
     return explain_break(place.probe, behind)
 
 
-def _starts_plain(place: _Place, saw: str) -> bool:
+def _starts_plain(place: Place, saw: str) -> bool:
     """A hop's name keeps its spelling at the start of a sentence."""
     return not saw.startswith(place.name)
 
@@ -440,4 +339,4 @@ def _all(groups: Iterable[list[Finding]]) -> list[Finding]:
 
 def known_phases() -> set[str]:
     """The families that have a phase and a place in the order: a test compares them with RULES."""
-    return {rule[:2] for rule in RULES} & set(_PHASES) & set(_ORDER)
+    return {rule[:2] for rule in RULES} & set(PHASES_OF) & set(ORDER)

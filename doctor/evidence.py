@@ -219,6 +219,14 @@ class Soak:
 
 
 @dataclass(frozen=True, slots=True)
+class Untried:
+    """A phase that was due and could not be tried, though nothing before it went wrong."""
+
+    phase: PhaseName
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Everything about one hop. What was not tried is None or empty."""
 
@@ -236,6 +244,7 @@ class Probe:
     silence: Silence | None = None
     soak: Soak | None = None
     notes: tuple[str, ...] = ()  # what a configuration or a metrics port told
+    untried: tuple[Untried, ...] = ()
 
     @property
     def broken(self) -> Phase | None:

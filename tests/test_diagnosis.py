@@ -8,9 +8,11 @@ from doctor.diagnosis import EXIT_CODES, Diagnosis, diagnose, sights_of
 from doctor.evidence import (
     Fault,
     Phase,
+    PhaseName,
     Probe,
     Silence,
     Stamp,
+    Untried,
 )
 from sights import (
     ECHOES,
@@ -77,6 +79,52 @@ def test_without_a_gateway_in_the_chain_it_is_told_that_nobody_asked_it() -> Non
     through = replace(upgrade(), arrivals=(arrival(was_echoed=False),))
     asked = told(replace(SIDECAR, through=through), NGINX)
     assert asked.sentence == "Healthy: all 2 hops are good (sidecar, nginx)."
+
+
+def untried(phase: PhaseName, because: str) -> tuple[Untried, ...]:
+    return (Untried(phase, because),)
+
+
+def test_what_was_not_tried_is_told_beside_good_health() -> None:
+    deaf = probe("nginx", echoes=(), untried=untried("echo", "no probe could be armed"))
+    found = told(GATEWAY, SIDECAR, deaf)
+    assert found.verdict == "healthy"
+    assert found.sentence == (
+        "Healthy: all 3 hops are good (gateway, sidecar, nginx); not seen: whether messages pass "
+        "at nginx (no probe could be armed)."
+    )
+    skipped = {each.rule: each.because for each in found.skipped if each.hop == "nginx"}
+    assert skipped["FR01"] == "no probe could be armed"
+    assert skipped["CL01"] == "the stream was not left idle (--idle)"
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"), [("idle", "a silent stream"), ("media", "media")], ids=["idle", "media"]
+)
+def test_what_was_asked_for_and_not_tried_leaves_nothing_to_be_called_healthy(
+    phase: PhaseName, words: str
+) -> None:
+    sidecar = replace(SIDECAR, untried=untried(phase, "too many are armed"))
+    nginx = probe("nginx", untried=untried(phase, "too many are armed"))
+    found = told(GATEWAY, sidecar, nginx)
+    assert found.verdict == "cannot_tell"
+    assert found.sentence == (
+        f"Cannot tell: asked for and not seen: {words} at sidecar, nginx (too many are armed). "
+        "Nothing else is wrong."
+    )
+
+
+def test_what_a_hop_further_out_showed_was_seen_for_those_behind_it() -> None:
+    sidecar = replace(SIDECAR, untried=untried("idle", "too many are armed"))
+    assert told(GATEWAY, sidecar, probe("nginx", silence=Silence(9.0))).verdict == "healthy"
+    cut = Silence(9.0, 5.0, "EOF without Close")
+    assert told(GATEWAY, sidecar, probe("nginx", silence=cut)).rule == "CL01"
+
+
+def test_a_break_is_told_whatever_was_not_tried() -> None:
+    sidecar = replace(SIDECAR, untried=untried("idle", "too many are armed"))
+    found = told(GATEWAY, sidecar, probe("nginx", STRIPPED))
+    assert (found.verdict, found.rule) == ("broken", "HS01")
 
 
 # Guilty

@@ -76,13 +76,15 @@ async def make_plan(hops: Sequence[Hop], options: ProbeOptions) -> tuple[Plan, t
         is_secure=bool(hops) and hops[-1].url.startswith("https://"),
     )
     if options.admin is None:
-        return plan, ("the sidecar's admin address is not known (--admin): no echo, no arrivals",)
+        why = "the sidecar's admin address is not known (--admin)"
+        return replace(plan, why_no_admin=why), (f"{why}: no echo, no arrivals",)
     try:
         admin = AdminAddress(options.admin, options.admin_token)
         index = await admin.index()
         paths = await _paths_behind(admin, options, plan.host)
     except (Unavailable, ValueError) as error:
-        return plan, (f"the sidecar's admin address gave nothing: {error}; no echo, no arrivals",)
+        why = f"the sidecar's admin address gave nothing: {error}"
+        return replace(plan, why_no_admin=why), (f"{why}; no echo, no arrivals",)
     wants_header = index.get("proxy_protocol") is True
     return replace(plan, admin=admin, wants_proxy_header=wants_header, paths=paths), ()
 

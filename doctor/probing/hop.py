@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
@@ -17,6 +18,7 @@ from doctor.evidence import (
     Silence,
     Soak,
     Tls,
+    Untried,
     What,
 )
 from doctor.probing.asking import Asked, ask
@@ -50,6 +52,9 @@ class HopProbe:
         self._tls: Tls | None = None
         self._exchanges: dict[str, Exchange] = {}
         self._ids: dict[str, str] = {}
+        self._armed: set[str] = set()
+        self._untried: dict[PhaseName, str] = {}
+        self._why_no_stream = plan.why_no_admin
         self._stream: ProbeStream | None = None
         self._idle: ProbeStream | None = None
         self._echoes: list[Echo] = []
@@ -153,6 +158,7 @@ class HopProbe:
         fields = with_probe(fields, probe_id, echo=echo and what == "upgrade")
         asked = await ask(self._line, what, "GET", path, fields, self._options.answer_s)
         self._exchanges[name] = asked.exchange
+        self._leave_armed(probe_id, asked.exchange)
         return asked
 
     def _drop(self, asked: Asked) -> None:
@@ -163,10 +169,24 @@ class HopProbe:
         if self._plan.admin is None or self._is_behind:
             return None
         try:
-            return await self._plan.admin.arm()
+            probe_id = await self._plan.admin.arm()
         except Unavailable as error:
-            self._notes.append(f"no probe could be armed: {error}")
+            self._why_no_stream = f"no probe could be armed: {error}"
+            self._notes.append(self._why_no_stream)
             return None
+        self._armed.add(probe_id)
+        return probe_id
+
+    def _leave_armed(self, probe_id: str | None, exchange: Exchange) -> None:
+        """What may still be on its way must not reach the gateway as if it were a call."""
+        if probe_id is not None and exchange.fault == "timeout":
+            self._armed.discard(probe_id)
+
+    async def disarm(self) -> None:
+        """Give the places of all ids back, whose arrivals are known by now."""
+        with suppress(Unavailable):  # then they expire
+            while self._armed and self._plan.admin is not None:
+                await self._plan.admin.disarm(self._armed.pop())
 
     async def _arrivals(self, name: str) -> tuple[Arrival, ...] | None:
         if self._plan.admin is None or name not in self._ids:
@@ -239,11 +259,16 @@ class HopProbe:
         fields = with_probe(self._upgrade(), probe_id, echo=True)
         path, answer_s = self._plan.stream_path(self.hop), self._options.answer_s
         asked = await ask(self._line, "upgrade", "GET", path, fields, answer_s)
-        return None if asked.switched is None else ProbeStream(asked.switched)
+        self._leave_armed(probe_id, asked.exchange)
+        if asked.switched is None:
+            self._why_no_stream = f"no further stream was opened: {asked.detail}"
+            return None
+        return ProbeStream(asked.switched)
 
     async def echo(self) -> None:
         """Messages over the stream that is open, and closes over others."""
         if self._stream is None:
+            self._note_untried("echo")
             return
         began = perf_counter()
         # The one that is open grew old while requests were made: a hop may end it for that.
@@ -287,8 +312,10 @@ class HopProbe:
 
     async def open_idle(self) -> None:
         """Open the stream that is to be left silent."""
-        if self._options.idle_s and self._stream is not None:
-            self._idle = await self.open_stream()
+        if self._options.idle_s:
+            self._idle = await self.open_stream() if self._stream is not None else None
+            if self._idle is None:
+                self._note_untried("idle")
 
     async def stay_silent(self) -> None:
         """Leave it idle for as long as the options say."""
@@ -304,12 +331,21 @@ class HopProbe:
     async def soak(self) -> None:
         """Send media for as long as the options say."""
         seconds = self._options.soak_s
-        if not seconds or self._stream is None or (stream := await self.open_stream()) is None:
+        if not seconds:
+            return
+        if self._stream is None or (stream := await self.open_stream()) is None:
+            self._note_untried("media")
             return
         began = perf_counter()
         seen = self._soak = await soak(stream, seconds, self._options.echo_s)
         detail = f"{seen.received} of {seen.sent} came back, worst gap {seen.worst_gap_ms:.0f} ms"
         self._add("media", began, seen.fault, detail)
+
+    def _note_untried(self, phase: PhaseName) -> None:
+        """Why a phase is missing at a hop that took the upgrade and could echo."""
+        is_taken = bool(self._phases) and not any(each.fault for each in self._phases)
+        if is_taken and not self._is_behind:
+            self._untried[phase] = self._why_no_stream or "the sidecar did not echo the upgrade"
 
     # -- the record --------------------------------------------------------------------------
 
@@ -320,6 +356,7 @@ class HopProbe:
             name: replace(exchange, arrivals=await self._arrivals(name))
             for name, exchange in self._exchanges.items()
         }
+        await self.disarm()
         return Probe(
             self.hop,
             tuple(self._phases),
@@ -334,6 +371,7 @@ class HopProbe:
             silence=self._silence,
             soak=self._soak,
             notes=tuple(dict.fromkeys(self._notes)),
+            untried=tuple(Untried(phase, why) for phase, why in self._untried.items()),
         )
 
     def _add(self, name: PhaseName, began: float, fault: Flaw, detail: str) -> None:

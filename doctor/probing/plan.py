@@ -33,6 +33,7 @@ class Plan:
     options: ProbeOptions
     host: str | None = None
     admin: AdminAddress | None = None
+    why_no_admin: str = ""
     trust: Trust | None = None  # None where no hop speaks TLS
     is_secure: bool = True
     wants_proxy_header: bool = False  # the sidecar does (proxy_protocol = true)

@@ -50,6 +50,10 @@ class AdminAddress:
         """A probe id that the sidecar will recognise. Raises Unavailable."""
         return str((await self._ask("POST", "/api/probes")).get("id", ""))
 
+    async def disarm(self, probe_id: str) -> None:
+        """Leave the id's place to another. Raises Unavailable."""
+        await self._ask("DELETE", f"/api/probes/{probe_id}")
+
     async def arrivals(self, probe_id: str) -> tuple[Arrival, ...]:
         """What arrived under an id, oldest first. Raises Unavailable."""
         found = await self._ask("GET", f"/api/arrivals/{probe_id}")
@@ -93,6 +97,8 @@ class AdminAddress:
         if not 200 <= answer.status < 300:
             said = answer.body[:200].decode(errors="replace").strip()
             raise Unavailable(f"{self.url}{path} answered {answer.status}: {said}")
+        if answer.status == 204:
+            return {}
         try:
             content = json.loads(answer.body)
         except ValueError:

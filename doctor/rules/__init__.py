@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from doctor.evidence import HopKind, Sight
+from doctor.evidence import HopKind, PhaseName, Sight
 
 Level = Literal["error", "warning"]
 Check = Callable[..., str | None]
@@ -47,6 +47,8 @@ EVIDENCE: Mapping[str, tuple[Callable[[Sight], Any], str]] = {
     "twiml": (lambda sight: _twiml(sight), "no TwiML was seen (hopscope call shows it)"),
     "missing": (lambda sight: sight.extra.get("missing"), "the sidecar's log is not known"),
 }
+# The phases that give a piece of evidence, where one may be due and untried.
+_PHASE_OF: Mapping[str, PhaseName] = {"echoes": "echo", "silence": "idle", "soak": "media"}
 _ID = re.compile(r"[A-Z]{2}[0-9]{2}")
 _SECTION = re.compile(r"^(Why|Evidence|Fix(?: (\w+))?):$", re.MULTILINE)
 
@@ -146,12 +148,18 @@ def judge(sight: Sight) -> Iterator[Finding | Skipped]:
         given = {name: EVIDENCE[name][0](sight) for name in known.needs}
         absent = [name for name, value in given.items() if value is None]
         if absent:
-            yield Skipped(known.id, hop.name, EVIDENCE[absent[0]][1])
+            yield Skipped(known.id, hop.name, _why_absent(sight, absent[0]))
             continue
         saw = known.check(**given)
         if saw is not None:
             fix = known.page.fix_for(hop.kind)
             yield Finding(known.id, known.slug, hop.name, known.level, saw, fix)
+
+
+def _why_absent(sight: Sight, name: str) -> str:
+    phase = _PHASE_OF.get(name)
+    untried = next((each for each in sight.probe.untried if each.phase == phase), None)
+    return EVIDENCE[name][1] if untried is None else untried.because
 
 
 # They register themselves; what they need of this module stands above.

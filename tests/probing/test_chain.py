@@ -316,3 +316,33 @@ def test_the_admin_address_gets_its_token_and_a_missing_one_is_told() -> None:
     assert any("answered 429: too many probes are armed" in note for note in found.notes)
     assert found.is_good
     assert "t0ken" not in repr(found)
+
+
+def test_nothing_stays_armed_when_an_examination_is_over(sidecar: RunningSidecar) -> None:
+    found = probe(passing(sidecar), sidecar, idle_s=0.1, soak_s=0.1)
+    assert list(faults(found)) == []
+    assert found.upgrade is not None
+    assert found.upgrade.arrivals, "they were fetched before"
+    assert sidecar.call(lambda: len(sidecar.sidecar.probes._probes)) == 0
+
+
+def test_an_upgrade_that_may_still_be_on_its_way_stays_armed(sidecar: RunningSidecar) -> None:
+    async def sleeps(peer: Peer) -> None:
+        await peer.linger()
+
+    found = probe(sleeps, sidecar)
+    assert found.upgrade is not None
+    assert found.upgrade.fault == "timeout"
+    left = sidecar.call(lambda: list(sidecar.sidecar.probes._probes))
+    assert found.upgrade.sent("X-Hopscope-Probe") in [f"{each}; echo" for each in left]
+
+
+def test_where_no_probe_can_be_armed_it_is_told_what_was_not_tried(
+    sidecar: RunningSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.probes.PROBES_LIMIT", 0)
+    found = probe(passing(sidecar), sidecar, idle_s=0.1, soak_s=0.1)
+    assert list(faults(found)) == []
+    assert [each.phase for each in found.untried] == ["echo", "idle", "media"]
+    assert all("429: too many probes are armed" in each.because for each in found.untried)
+    assert (found.echoes, found.silence, found.soak) == ((), None, None)
