@@ -104,8 +104,8 @@ sudo cp envoy.service /etc/systemd/system/
 sudo systemctl daemon-reload && sudo systemctl enable --now envoy
 """,
     change="""\
-- The certificate: it is where certbot puts one (`--certificate`, `--key`), for root alone; the unit's
-  user must be able to read it.
+- The certificate: it is where certbot puts one (`--certificate`, `--key`), for root alone; the
+  unit's user must be able to read it.
 - `use_remote_address` says that Envoy is the outermost hop. Behind a load balancer set
   `xff_num_trusted_hops`, too.
 """,

@@ -43,8 +43,16 @@ http:
     voice:
       entryPoints: [voice]
       rule: Host(`@host@`)@path@
+      middlewares: [https]
       service: hopscope
 @tls@
+  middlewares:
+    # Of an upgrade Traefik says wss, which no gateway expects that rebuilds the URL from it.
+    https:
+      headers:
+        customRequestHeaders:
+          X-Forwarded-Proto: https
+
   services:
     hopscope:
       loadBalancer:

@@ -1,6 +1,7 @@
 """What configurations are written from, and that no value breaks out of them."""
 
 import json
+import os
 import plistlib
 import tomllib
 from dataclasses import replace
@@ -47,8 +48,9 @@ def texts(name: str, **values: Any) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in ("HOPSCOPE_PUBLIC_URL", "HOPSCOPE_LISTEN", "TWILIO_AUTH_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in [name for name in os.environ if name.startswith("HOPSCOPE_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.delenv("TWILIO_AUTH_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
