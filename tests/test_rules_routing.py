@@ -42,6 +42,7 @@ def stamped(error: str, details: str, status: int = 503) -> Exchange:
 
 
 ENVOY = ("Server", "envoy")
+NOTHING_SAID = replace(plain(200, "", arrived=False), answer=answer(200, body=""))
 BYPASS = upgrade(answer(101, fields=SWITCH))
 SILENT = upgrade(None, fault="timeout")
 SECURE = probe("nginx", name="inner", url="https://10.0.0.2")
@@ -74,6 +75,12 @@ CASES = (
         sight("nginx", BYPASS),
         "nginx goes around the sidecar",
         sight("nginx"),
+    ),
+    Case(
+        "RO07",
+        sight("cloudflared", BYPASS, plain=NOTHING_SAID),
+        "cloudflared gives the 101 itself and speaks no HTTP",
+        sight("cloudflared", BYPASS),
     ),
     Case(
         "RO06",
@@ -327,3 +334,23 @@ def test_without_the_admin_address_silence_accuses_nobody() -> None:
     seen = sight("traefik", upgrade(None, fault="timeout", admin=False))
     assert said(seen) == {}
     assert said(sight("nginx", upgrade(None, fault="eof", admin=False), behind=SIDECAR)) == {}
+
+
+@pytest.mark.parametrize("status", [404, 410, 418, 421, 503])
+def test_an_empty_answer_of_cloudflareds_last_rule_is_no_route_whatever_its_number(
+    status: int,
+) -> None:
+    made = with_fields("cloudflared", status, ("CF-RAY", "8f1d2c3b4a5e6f70-FRA"))
+    assert {"RO01"} <= said(made).keys() <= {"RO01", "HS05"}
+
+
+def test_an_empty_503_of_another_is_no_missing_rule() -> None:
+    typed = with_fields("cloudflared", 503, ("CF-RAY", "1-FRA"), ("Content-Type", "text/html"))
+    assert "RO01" not in said(typed)
+    assert "RO01" not in said(with_fields("nginx", 503))
+
+
+def test_a_gateway_that_says_nothing_to_plain_requests_is_not_taken_for_raw_tcp() -> None:
+    behind = replace(SIDECAR, plain=NOTHING_SAID)
+    bypass = sight("cloudflared", BYPASS, plain=NOTHING_SAID, behind=behind)
+    assert said(bypass).keys() == {"RO05"}

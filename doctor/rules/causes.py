@@ -124,6 +124,8 @@ def _by_text(answer: Answer) -> Cause | None:
 
 def _by_status(answer: Answer, plain: Exchange | None) -> Cause:
     status = answer.status
+    if maker_of(answer) == "cloudflared" and status != 403:
+        return "no_route"
     if 300 <= status < 400:
         return "login" if _LOGIN.search(answer.value("Location") or "") else "redirected"
     if status in (401, 407):

@@ -57,6 +57,8 @@ _TRAEFIK = re.compile(
 )
 _CLOUDFLARE = re.compile(r"error code: \d{3,4}|cloudflare_error|cf-error-details|cf-wrapper")
 _NGROK = re.compile(r"ERR_NGROK_\d+")
+# What rules say in practice; without any rule cloudflared says 503.
+_BY_RULE = (403, 404, 410, 418, 421, 503)
 NOT_FOUND_BY_GO = "404 page not found"
 
 
@@ -107,7 +109,7 @@ def _is_tailscale(answer: Answer) -> bool:
 def _is_cloudflared(answer: Answer) -> bool:
     """A rule `http_status:N`, or a refusal by access: no body, no type, through the edge."""
     empty = not answer.body and answer.value("Content-Type") is None
-    return empty and answer.value("cf-ray") is not None and answer.status in (403, 404)
+    return empty and answer.value("cf-ray") is not None and answer.status in _BY_RULE
 
 
 _SIGNATURES: tuple[tuple[Maker, Callable[[Answer], bool]], ...] = (

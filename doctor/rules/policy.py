@@ -36,6 +36,7 @@ def forbidden(sight: Sight, answer: Answer) -> str | None:
         typed_per_filter_config: { envoy.filters.http.rbac: { disabled: true } }  # on the route
     Fix cloudflared:
         WAF custom rule: skip all remaining rules when URI path starts with /voice/
+        originRequest: { access: { required: false } }   # an empty 403 is cloudflared's own
     Fix:
         Exempt the webhook's and the stream's path; the gateway checks Twilio's signature.
     """

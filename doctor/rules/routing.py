@@ -180,11 +180,52 @@ def sidecar_bypassed(sight: Sight, answer: Answer) -> str | None:
         Dial the sidecar's port, or take the sidecar out of hops.toml.
     """
     echo = sight.probe.phase("echo")
-    if answer.status != 101 or answer.stamp is not None or not is_in_front(sight):
+    if not _is_switched_elsewhere(sight, answer) or (echo is not None and echo.fault):
         return None
-    if has_arrived(sight) is not False or (echo is not None and echo.fault):
-        return None
+    if _is_emptily_ok(sight.probe) and not _is_emptily_ok(sight.behind):
+        return None  # nobody gave it: see RO07
     return f"{sight.probe.hop.name} goes around the sidecar: its 101 was given by somebody else"
+
+
+def _is_switched_elsewhere(sight: Sight, answer: Answer) -> bool:
+    is_unstamped = answer.status == 101 and answer.stamp is None
+    return is_unstamped and is_in_front(sight) and has_arrived(sight) is False
+
+
+def _is_emptily_ok(probe: Probe | None) -> bool:
+    """Whether the stream's path, asked without an upgrade, is a 200 that says nothing at all."""
+    answer = probe.plain.answer if probe is not None and probe.plain is not None else None
+    if answer is None or answer.status != 200 or answer.stamp is not None:
+        return False
+    return not answer.body and answer.value("Content-Type") is None
+
+
+@rule("RO07")
+def raw_tcp_service(sight: Sight, answer: Answer) -> str | None:
+    """The tunnel takes the service for raw TCP, and speaks WebSocket itself.
+
+    Why:
+        For every scheme but http, https, ws and wss (tcp, ssh, and a typing error like htp)
+        cloudflared gives the 101 itself and sends what the frames hold to the service, without
+        HTTP. The call connects and stays silent.
+    Evidence:
+        A 101 without the stamp, nothing arrived at the sidecar, and the same path asked without
+        an upgrade is a 200 that holds nothing, which the hop behind does not say.
+    Fix cloudflared:
+        service: http://127.0.0.1:8080
+    Fix:
+        Have the hop speak HTTP to the sidecar.
+    """
+    if sight.probe.hop.kind not in ("cloudflared", "other"):
+        return None
+    if not _is_switched_elsewhere(sight, answer):
+        return None
+    if not _is_emptily_ok(sight.probe) or _is_emptily_ok(sight.behind):
+        return None
+    return (
+        f"{sight.probe.hop.name} gives the 101 itself and speaks no HTTP to what is behind it: "
+        "every request is fine to it, and nothing arrived at the sidecar"
+    )
 
 
 @rule("RO06")
