@@ -17,6 +17,7 @@ from ingress.faults.fault_certificates import make_certificates
 from ingress.faults.fault_edge_programs import EDGE_PROGRAMS
 from ingress.faults.fault_gateways import BEHAVIOURS, Listener
 from ingress.faults.fault_programs import PROGRAMS
+from ingress.faults.fault_tunnel_programs import TUNNEL_PROGRAMS
 from programs import HopscopeProcess, free_port, require
 
 START_S = 10.0
@@ -169,7 +170,7 @@ class Laboratory:
         return Call(port, case.path, case.host, ca, case.server_name, case.answer_s, case.idle_s)
 
     def _start(self, case: Case, name: str, behind: str, folder: Path, stack: ExitStack) -> Hop:
-        program = (PROGRAMS | EDGE_PROGRAMS)[name]
+        program = (PROGRAMS | EDGE_PROGRAMS | TUNNEL_PROGRAMS)[name]
         port = _own_port()
         places = {
             "listen": f"127.0.0.1:{port}",
@@ -187,9 +188,8 @@ class Laboratory:
         for path, snippet in case.snippets.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(render(snippet, places))
-        started = program.write(
-            require(program.executable), folder, render(text, places), places["listen"]
-        )
+        path = (program.find or require)(program.executable)
+        started = program.write(path, folder, render(text, places), places["listen"])
         log = stack.enter_context((folder / "output.log").open("wb"))
         process = subprocess.Popen(
             started.command,

@@ -281,6 +281,12 @@ def length_on_101(peer: Peer) -> None:
     peer.echo_frames()
 
 
+def encoded_101(peer: Peer) -> None:
+    """The 101 says Content-Encoding, as a compressing middleware writes it (cloudflared 1465)."""
+    peer.switch(*good_lines(peer.read_head()), "Content-Encoding: gzip")
+    peer.echo_frames()
+
+
 def unoffered_subprotocol(peer: Peer) -> None:
     """The 101 selects a subprotocol that nobody offered (P16)."""
     peer.switch(*good_lines(peer.read_head()), "Sec-WebSocket-Protocol: audio.twilio.com")

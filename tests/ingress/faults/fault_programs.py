@@ -32,6 +32,7 @@ class Program:
     """`executable` is how it is called, `proper` its configuration where a case has none.
 
     `ready` is a log of its own and what stands there once it serves, for one that listens earlier.
+    `find` finds it where it is not installed like the others; it skips the test like `require`.
     """
 
     kind: HopKind
@@ -39,6 +40,7 @@ class Program:
     write: Write
     proper: str
     ready: tuple[str, str] = ("", "")
+    find: Callable[[str], str] | None = None
 
 
 def write_nginx(path: str, folder: Path, site: str, listen: str) -> Started:

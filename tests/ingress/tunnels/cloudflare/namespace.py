@@ -67,7 +67,7 @@ class Namespace:
         if not is_listening(port):
             return
         listener = self.run(socket.create_server, ("127.0.0.1", port))
-        inward = await asyncio.start_server(lambda r, w: _relay(r, w, port), sock=listener)
+        inward = await asyncio.start_server(lambda r, w: relay(r, w, port), sock=listener)
         self._servers.append(inward)
 
     def hide_all(self) -> None:
@@ -106,7 +106,7 @@ def _unshare() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
-async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Carry bytes, each half's end, and a reset as a reset."""
     try:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)

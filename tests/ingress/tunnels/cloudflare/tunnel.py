@@ -50,6 +50,7 @@ class CloudflareTunnel:
 
     `tls` are the public certificate and its key; () for plain HTTP. Without them one is made.
     `shown` are further ports that cloudflared, or who else is run in its network, may dial.
+    `folder` keeps its files; without one they are gone with it.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class CloudflareTunnel:
         listen: tuple[str, int] = ("127.0.0.1", 0),
         tls: tuple[Path, Path] | tuple[()] | None = None,
         shown: tuple[int, ...] = (),
+        folder: Path | None = None,
     ) -> None:
         self.host, self.protocol = host, protocol
         self._executable, self._listen, self._tls = executable, listen, tls
+        self._folder = folder
         self._config = config.replace("@upstream@", upstream)
         named = {int(port) for port in _PORTS.findall(f"{upstream} {self._config}")}
         self._shown = sorted(named | set(shown))
@@ -75,7 +78,9 @@ class CloudflareTunnel:
 
     def __enter__(self) -> "CloudflareTunnel":
         with ExitStack() as stack:
-            self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="cloudflared-")))
+            self.folder = self._folder or Path(
+                stack.enter_context(TemporaryDirectory(prefix="cloudflared-"))
+            )
             make_certificates(self.folder, self.host)
             self.namespace = stack.enter_context(Namespace())
             self._loop = stack.enter_context(_LoopThread())
