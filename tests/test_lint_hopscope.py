@@ -39,11 +39,6 @@ def fired(text: str, paths: Paths | None = None) -> list[str]:
     return sorted(finding.rule for finding in report.findings)
 
 
-def saw(text: str, paths: Paths | None = None) -> str:
-    [finding] = lint(text, paths).findings
-    return finding.saw
-
-
 def route(name: str, *lines: str, upstream: str = GATEWAY) -> str:
     return "\n".join(["[[route]]", f'name = "{name}"', f'upstream = "{upstream}"', *lines, ""])
 
@@ -231,111 +226,6 @@ def test_a_comment_excuses_a_line(tmp_path: Path) -> None:
     )
     report = engine.lint_file(file, None, Paths())
     assert (report.kind, report.findings) == ("hopscope", ())
-
-
-# Routes
-
-
-@pytest.mark.parametrize(
-    ("lines", "rules"),
-    [
-        (('prefix = "/voice"',), []),
-        (('prefix = "/voice/"', 'host = "*.example.com"'), []),
-        (('prefix = "/voice"', 'strip_prefix = "/voice"'), ["HO04", "HO04"]),
-        (('prefix = "/voice"', 'add_prefix = "/v1"'), ["HO04", "HO04"]),
-        (('prefix = "/voice"', 'rewrite = "/x"'), ["HO04", "HO04"]),
-        (('prefix = "/x"', 'strip_prefix = "/x"'), ["HO02"]),
-        (('path = "/stream"', 'add_prefix = "/voice"'), []),
-        (('path = "/"', 'rewrite = "/voice/stream"'), []),
-        (('path = "/Voice/webhook"',), ["HO02"]),
-    ],
-)
-def test_what_becomes_of_the_paths_is_told_by_the_route(
-    lines: tuple[str, ...], rules: list[str]
-) -> None:
-    assert sorted(set(fired(route("voice", *lines)))) == sorted(set(rules))
-
-
-def test_a_path_that_no_route_takes_is_named_with_what_takes_the_webhook() -> None:
-    text = route("webhook", 'path = "/voice/webhook"') + route("s", 'path = "/voice/status"')
-    report = lint(text)
-    assert [finding.rule for finding in report.findings] == ["HO01"]
-    assert report.findings[0].saw == (
-        "/voice/webhook goes to http://127.0.0.1:3334, and nothing takes /voice/stream: "
-        "404 by the sidecar"
-    )
-    assert [(each.path, each.upstream, each.target) for each in report.paths] == [
-        ("/voice/webhook", GATEWAY, "/voice/webhook"),
-        ("/voice/stream", "", ""),
-        ("/voice/status", GATEWAY, "/voice/status"),
-    ]
-    assert report.remarks[0].startswith("The file names no upstream: --upstream,")
-
-
-def test_what_an_ingress_cut_may_be_given_back() -> None:
-    text = f'upstream = "{GATEWAY}"\n' + route("s", 'path = "/x"', 'rewrite = "/voice/stream"')
-    assert fired(text) == []
-    [_, stream, _] = lint(route("s", 'path = "/stream"', 'add_prefix = "/voice"')).paths
-    assert stream.place == (
-        "route 's' (hopscope.toml:1), if /stream is what an ingress leaves of it,"
-    )
-    assert (stream.path, stream.target) == ("/voice/stream", "/voice/stream")
-
-
-def test_without_any_route_nothing_is_said_of_paths() -> None:
-    report = lint('listen = "127.0.0.1:8000"')
-    assert (report.findings, report.paths) == ((), ())
-
-
-def test_the_paths_of_the_files_own_gateway_are_asked_for() -> None:
-    own = '[gateway.paths]\nstream = "/media"\n'
-    voice = route("voice", 'prefix = "/voice"', upstream="http://127.0.0.1:8081")
-    assert fired(own + voice) == ["HO01"]
-    media = route("media", 'path = "/media"', upstream="http://localhost:8081")
-    assert fired(own + voice + media) == ["HO05"]
-    assert fired(own + voice + media.replace("localhost", "127.0.0.1")) == []
-
-
-def test_a_stream_path_that_the_gateway_does_not_serve_is_an_error() -> None:
-    text = 'upstream = "http://127.0.0.1:8081"\n[gateway]\n'
-    assert fired(text) == []
-    assert saw(text, Paths(stream="/media")) == (
-        "/media goes to http://127.0.0.1:8081, and gateway.paths.stream is /voice/stream"
-    )
-
-
-def test_a_gateway_elsewhere_may_know_what_it_is_called() -> None:
-    lines = ('path = "/voice/stream"', 'rewrite = "/ws"')
-    text = f'upstream = "{GATEWAY}"\n' + route("stream", *lines)
-    [finding] = lint(text).findings
-    assert (finding.rule, finding.level) == ("HO04", "warning")
-
-
-@pytest.mark.parametrize("has_prefix", [True, False])
-def test_an_ingress_may_strip_the_prefix_of_the_public_url_or_not(has_prefix: bool) -> None:
-    prefix = "/bot/voice" if has_prefix else "/voice"
-    text = route("voice", f'prefix = "{prefix}"', upstream="http://127.0.0.1:8081")
-    assert fired(text + '[gateway]\npublic_url = "https://voice.example.com/bot"\n') == []
-
-
-def test_the_public_name_decides_which_routes_are_judged() -> None:
-    other = route("other", 'host = "other.example.com"', 'path = "/voice/webhook"')
-    ours = route("ours", 'host = "voice.example.com"')
-    url = '[gateway]\npublic_url = "https://voice.example.com"\n'
-    assert fired(other + ours + url) == []
-    assert fired(other + ours, Paths(host="other.example.com")) == ["HO01", "HO06"]
-
-
-def test_a_refused_route_leaves_the_others_unjudged() -> None:
-    text = route("a", 'path = "/voice/webhook"') + route("b", "path = 5")
-    assert fired(text) == ["HO11"]
-
-
-def test_an_admin_address_for_others_is_remarked_on() -> None:
-    report = lint(f'upstream = "{GATEWAY}"\nadmin = "0.0.0.0:9101"')
-    assert report.findings == ()
-    [remark] = report.remarks
-    assert remark.startswith("admin is 0.0.0.0:9101: the sidecar starts only with HOPSCOPE_ADMIN_")
 
 
 # What we show ourselves

@@ -7,7 +7,7 @@ if what is left of it, by whole segments, reaches the gateway under its name.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from doctor.linting.findings import LintFinding, Paths
+from doctor.linting.findings import Level, LintFinding, Paths
 from doctor.linting.hopscope_config import Config, Placed
 from doctor.linting.way_rules import WayRules
 from doctor.linting.ways import Way, Ways
@@ -120,14 +120,23 @@ def judge_ways(config: Config, found: Sequence[Found], ways: Ways) -> Iterator[L
         return  # the sidecar of streams: their webhook goes another way
     plain = (replace(way, target=way.path) for way in ways)
     yield from WAYS.judge(Ways(ways.host, *plain), config.file)
+    yield from _rewritten(config, found, ways)
+
+
+def _rewritten(config: Config, found: Sequence[Found], ways: Ways) -> Iterator[LintFinding]:
+    """One finding a route and rule, whichever of the paths it is about."""
     pages = {rule.slug: rule for rule in WAYS.rules}
+    told: dict[tuple[str, Level, int], list[str]] = {}
     for role, each in zip(ROLES, found, strict=True):
         if each.is_known or each.placed is None:
             continue
-        page, saw = pages["paths-rewritten"], f"{each.way.told()}{ways.at}"
-        level = page.level
+        slug, saw = "paths-rewritten", each.way.told()
+        level = pages[slug].level
         if config.gateway is not None and config.leads_to_gateway(each.placed.route):
-            page = pages["stream-rewritten"] if role == "stream" else page
+            slug = "stream-rewritten" if role == "stream" else slug
             level = "error"
             saw += f", and gateway.paths.{role} is {getattr(config.gateway.paths, role)}"
-        yield LintFinding(page.id, page.slug, level, config.file, each.way.line, saw, page.fix)
+        told.setdefault((slug, level, each.way.line), []).append(saw)
+    for (slug, level, line), sentences in told.items():
+        saw, page = f"{'; '.join(sentences)}{ways.at}", pages[slug]
+        yield LintFinding(page.id, page.slug, level, config.file, line, saw, page.fix)
