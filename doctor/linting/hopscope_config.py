@@ -150,7 +150,7 @@ def _route(values: object) -> Route | None:
 def _refusal(root: Node, above: Place, model: type[BaseModel], error: Any) -> Refusal:
     is_key = error["loc"][-1:] == ("[key]",)  # pydantic's mark of a wrong name
     place = error["loc"][: -1 if is_key else None]
-    name = ".".join(_named(root, (*above, *place)))
+    name = re.sub(r"[\x00-\x1f\x7f]", "?", ".".join(_named(root, (*above, *place))))
     message = error["msg"].removeprefix("Value error, ")
     node = node_at(root, (*above, *place))
     is_unknown = error["type"] == "extra_forbidden"
