@@ -13,13 +13,11 @@ import wave
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from unittest.mock import Mock, patch
 from urllib.parse import urlencode, urlsplit
-from xml.etree import ElementTree
 
 import numpy as np
 from structlog.testing import capture_logs
@@ -27,6 +25,8 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from calls.letters import POOL, LettersVoice, Parrot, ToldEars, spelled
+from calls.replies import Reply, Twiml
 from doctor.addresses import Address
 from doctor.call import CallOptions, SimulatedCall
 from doctor.dialogue import Manners
@@ -35,11 +35,10 @@ from doctor.speech import sentence
 from gateway import casting
 from gateway.addresses import HostPort
 from gateway.credentials import Credentials
-from gateway.g711 import FRAME_BYTES, SILENCE, decode, encode
+from gateway.g711 import SILENCE, decode, encode
 from gateway.gateway import Gateway
 from gateway.providers.silero import SileroPool
 from gateway.settings import GatewaySettings, offline_settings
-from gateway.speech import ProviderError, Turn
 
 T = TypeVar("T")
 Part = Iterable[Any] | Callable[[GatewaySettings], list[Any]] | None
@@ -54,103 +53,6 @@ BRISK = Manners(greeting_s=2.0, answer_s=6.0, patience_s=0.2, linger_s=0.1)
 WORDS = sentence("goodbye").audio[:4400]
 QUICK_TURNS = {"silence_ms": 200, "pause_ms": 100}
 FORM = {"From": "+12025550143", "To": "+12025550199", "Direction": "inbound"}
-
-
-# What it speaks, hears and answers with, where that is not the point.
-
-# ASCII from the blank on, as codes of mu-law that are all loud.
-_LOUD = bytes([*range(0x48), *range(0x80, 0x97)])
-_ASCII = bytes(range(0x20, 0x7F))
-
-
-class LettersVoice:
-    """Says a text as its letters, one frame each: what was heard can be read in the audio."""
-
-    name = "letters"
-
-    def __init__(self, frames: int = 1) -> None:
-        self.frames = frames
-        self.fails: ProviderError | None = None
-
-    async def warm(self) -> None: ...
-    async def close(self) -> None: ...
-
-    async def speak(self, text: str) -> AsyncIterator[bytes]:
-        if self.fails is not None:
-            raise self.fails
-        for code in text.encode().translate(bytes.maketrans(_ASCII, _LOUD)):
-            yield bytes([code]) * (FRAME_BYTES * self.frames)
-
-
-class ToldEars:
-    """Understands what the test says it does, utterance by utterance."""
-
-    name = "told"
-
-    def __init__(self, *texts: str) -> None:
-        self.texts = list(texts)
-        self.open = 0
-        self.heard: list[bytes] = []  # what each transcript was made of
-
-    async def warm(self) -> None: ...
-    async def close(self) -> None: ...
-
-    async def listen(self) -> "ToldListener":
-        self.open += 1
-        return ToldListener(self)
-
-
-class ToldListener:
-    """The ears of one call; each hears all of the texts, in order."""
-
-    def __init__(self, ears: ToldEars) -> None:
-        self._ears, self._number = ears, -1
-        self._audio = b""
-
-    def begin(self) -> None:
-        self._number += 1
-        self._audio = b""
-
-    def hear(self, audio: bytes) -> None:
-        self._audio += audio
-
-    async def transcribe(self) -> str:
-        texts = self._ears.texts
-        self._ears.heard.append(self._audio)
-        if not self._audio:
-            return ""
-        return texts[self._number] if self._number < len(texts) else "and so on"
-
-    async def close(self) -> None:
-        self._ears.open -= 1
-
-
-class Parrot:
-    """An agent that repeats what the caller said, and says which turn it is."""
-
-    name = "parrot"
-
-    def __init__(self) -> None:
-        self.crashes: Exception | None = None
-
-    async def warm(self) -> None: ...
-    async def close(self) -> None: ...
-
-    async def reply(self, turns: Sequence[Turn]) -> AsyncIterator[str]:
-        if self.crashes is not None:
-            raise self.crashes
-        number = sum(turn.speaker == "caller" for turn in turns)
-        yield f"{number} {turns[-1].text}."
-
-
-class SharedPool(SileroPool):
-    """The models of voice activity, of all gateways in all tests: loading them is what costs."""
-
-    async def warm(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-POOL = SharedPool(spare=32)
 
 
 # The gateway.
@@ -382,48 +284,7 @@ def read_recording(file: Path) -> tuple[bytes, bytes]:
     return agent, caller
 
 
-def spelled(audio: bytes) -> str:
-    """The letters of which LettersVoice made this; silence is left out."""
-    text = b""
-    for letter, repeated in groupby(audio):
-        if letter != SILENCE[0]:
-            text += bytes([letter]) * round(len(list(repeated)) / FRAME_BYTES)
-    return text.translate(bytes.maketrans(_LOUD, _ASCII)).decode("latin-1")
-
-
 # Twilio by hand.
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class Twiml(NamedTuple):
-    """What a call was told to do."""
-
-    call_sid: str
-    reply: Reply
-
-    @property
-    def verbs(self) -> list[str]:
-        assert self.reply.status == 200, self.reply
-        return [element.tag for element in ElementTree.fromstring(self.reply.text)]  # noqa: S314
-
-    @property
-    def token(self) -> str:
-        root = ElementTree.fromstring(self.reply.text)  # noqa: S314
-        parameter = root.find("Connect/Stream/Parameter")
-        assert parameter is not None
-        return parameter.get("value", "")
-
-    @property
-    def says(self) -> str:
-        return ElementTree.fromstring(self.reply.text).findtext("Say") or ""  # noqa: S314
 
 
 class RawStream:

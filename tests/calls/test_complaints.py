@@ -17,14 +17,13 @@ from calls.gateways_at_work import (
     FORM,
     PATIENCE_S,
     PUBLIC,
-    LettersVoice,
-    Parrot,
     RawStream,
     at_work,
     run,
     sign,
     simple_cast,
 )
+from calls.letters import LettersVoice, Parrot
 from doctor import stream as doctor_stream
 from doctor.dialogue import Manners
 from doctor.playout import Playout

@@ -12,7 +12,6 @@ from calls.gateways_at_work import (
     FORM,
     PATIENCE_S,
     WORDS,
-    LettersVoice,
     ask,
     at_work,
     new_call_sid,
@@ -20,8 +19,8 @@ from calls.gateways_at_work import (
     run,
     sign,
     simple_cast,
-    spelled,
 )
+from calls.letters import LettersVoice, spelled
 from doctor.dialogue import VOICED_PEAK
 from gateway import calls as calls_module
 from gateway.g711 import SILENCE, decode, encode, peak

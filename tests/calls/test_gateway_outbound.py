@@ -18,15 +18,15 @@ from calls.gateways_at_work import (
     PATIENCE_S,
     WORDS,
     AtWork,
-    Reply,
     ask,
     at_work,
     new_call_sid,
     read_recording,
     run,
     simple_cast,
-    spelled,
 )
+from calls.letters import spelled
+from calls.replies import Reply
 from doctor.addresses import Address, Detour
 from doctor.answering import SimulatedAnswer, simulated_callers
 from doctor.call import CallOptions

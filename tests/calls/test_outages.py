@@ -16,15 +16,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from calls.gateways_at_work import (
-    BRISK,
-    Heard,
-    LettersVoice,
-    Parrot,
-    ToldEars,
-    at_work,
-    run,
-)
+from calls.gateways_at_work import BRISK, Heard, at_work, run
+from calls.letters import LettersVoice, Parrot, ToldEars
 from doctor.speech import TEXTS
 from gateway import casting, g711
 from gateway.conversation import Phrases
