@@ -55,6 +55,6 @@ sudo systemctl reload caddy
     change="""\
 - Ports 80 and 443 of @host@ must reach Caddy, or it gets no certificate. With one of your own:
   `--certificate` and `--key`.
-- `stream_close_delay` is how long calls may go on after a reload.
+- `stream_close_delay` is how long calls may go on after a reload. It needs 2.7 or newer.
 """,
 )

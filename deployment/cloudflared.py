@@ -66,13 +66,12 @@ CLOUDFLARED = Ingress(
     units=_units,
     start="""\
 cloudflared tunnel login
-cloudflared tunnel create hopscope
+cloudflared tunnel create hopscope    # prints a UUID: write this folder with --tunnel UUID
 cloudflared tunnel route dns hopscope @host@
+cloudflared tunnel --config config.yml ingress validate
+cloudflared tunnel --config config.yml run
 """,
     change="""\
-- `create` prints the tunnel's UUID. Write this folder again with `--tunnel UUID`, and try it:
-  `cloudflared tunnel --config config.yml ingress validate`, then
-  `cloudflared tunnel --config config.yml run`.
 - To keep it running on Linux: `sudo cp config.yml ~/.cloudflared/UUID.json /etc/cloudflared/`,
   `sudo cp cloudflared.service /etc/systemd/system/`, `sudo systemctl enable --now cloudflared`. On
   macOS the plist does.

@@ -11,6 +11,7 @@ import typer
 from deployment.files import File
 from deployment.site import Site
 
+KNOWN = "tailscale, cloudflared, nginx, caddy, haproxy, traefik, envoy or apache."
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings; hopscope.toml of this folder by default."),
@@ -19,7 +20,7 @@ PublicUrl = Annotated[str | None, typer.Option(help="What Twilio calls, https.",
 
 
 def ingress(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="nginx, cloudflared, tailscale, ...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=KNOWN)],
     public_url: PublicUrl = None,
     config: ConfigFile = None,
     part: Annotated[

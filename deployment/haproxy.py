@@ -64,6 +64,7 @@ sudo systemctl reload haproxy
     change="""\
 - The certificate is one file with chain and key: `cat fullchain.pem privkey.pem >
   /etc/haproxy/certs/@host@.pem` (`--certificate`), readable by root alone.
+- It needs 2.5 or newer, for `host_only`.
 - `log stdout` is for systemd and containers. The four letters of a line say how a session ended,
   but not who closed a WebSocket: `hopscope history` does.
 - A reload leaves running calls to the old process. `hard-stop-after` would cut them: leave it out.

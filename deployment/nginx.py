@@ -73,6 +73,7 @@ sudo systemctl reload nginx
 """,
     change="""\
 - The certificate: it is where certbot puts one (`--certificate`, `--key`).
+- With Homebrew the folder is `$(brew --prefix)/etc/nginx/servers`, and `brew services` starts it.
 - The whole file is for a name of its own. In a `server {}` that you have, `map`, `upstream` and the
   `location` are what you need.
 - A reload leaves running calls to the old workers. `worker_shutdown_timeout` would cut them: leave

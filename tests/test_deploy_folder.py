@@ -15,7 +15,7 @@ import pytest
 
 import hopscope
 from deployment.catalogue import INGRESSES, hopscope_files, ingress_files
-from deployment.command import ingress
+from deployment.command import KNOWN, ingress
 from deployment.files import File
 from deployment.reading import read_site
 from doctor.linting import engine
@@ -151,6 +151,31 @@ def test_units_and_lists_of_hopscope_start_verbs_that_there_are() -> None:
 
 
 # The verb
+
+
+def _commands() -> list[str]:
+    """Every `hopscope ingress` that a README shows, without what it is piped to."""
+    files = [ROOT / "README.md", *DEPLOY.glob("**/README.md")]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    shown = {line.strip() for line in lines if line.startswith("    hopscope ingress ")}
+    return sorted(line.partition("|")[0] for line in shown)
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_what_readmes_show_can_be_typed(command: str, run: Run, tmp_path: Path) -> None:
+    for placeholder, value in (
+        ("MACHINE.TAILNET", "gw.tailnet"),
+        ("UUID", "6ff42ae2-765d-4adf-8112-31c55c1551ef"),
+        ("DIR", str(tmp_path)),
+        ("~", str(tmp_path)),
+    ):
+        command = command.replace(placeholder, value)
+    ended = run(*command.split()[1:])
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_its_help_names_every_ingress() -> None:
+    assert re.split(", | or ", KNOWN.rstrip(".")) == list(INGRESSES)
 
 
 def test_one_file_is_printed_as_it_is_and_several_with_their_names(run: Run) -> None:

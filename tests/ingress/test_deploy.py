@@ -209,6 +209,11 @@ def test_systemd_takes_a_unit_and_finds_it_hardly_exposed(unit: Path, tmp_path: 
     assert "overall exposure level" in rated.stdout.lower()
 
 
+def test_the_commands_of_funnel_are_a_script(site: Site) -> None:
+    folder = site.write("tailscale", "--public-url", "https://gw.tail-scale.ts.net")
+    subprocess.run([require("sh"), "-n", folder / "funnel.sh"], check=True, timeout=60)
+
+
 def test_cloudflared_takes_what_was_written(site: Site) -> None:
     folder = site.write("cloudflared", "--public-url", "https://voice.example.com")
     done = subprocess.run(
