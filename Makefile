@@ -5,7 +5,8 @@
 #   make check   ruff, mypy --strict and the tests
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
 #   make faults  run the fault laboratory and write docs/faults.md
-#   make tools   build tailscaled and cloudflared for their tests (once; some minutes)
+#   make tools   build tailscaled and cloudflared for their tests (once; some minutes); axe-core
+#   make pictures   take the pictures of the live page that the docs show
 #   make test-ingress   the tests with real tunnels and containers
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ READY := $(VENV)/ready
 TOOLS := .tools
 TUNNELS := tests/ingress/tunnels
 
-.PHONY: run test test-ingress tools lint check format bench faults clean
+.PHONY: run test test-ingress tools lint check format bench pictures faults clean
 
 run: $(READY)
 	$(BIN)/hopscope up --demo
@@ -26,7 +27,7 @@ test: $(READY)
 test-ingress: $(READY) tools
 	$(BIN)/python -m pytest $(wildcard $(TUNNELS) tests/containers)
 
-tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built
+tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/axe.installed
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -41,6 +42,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH)
+
+pictures: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m browser.screenshots docs
 
 faults: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m ingress.faults.fault_lab table docs/faults.md
@@ -68,4 +72,11 @@ $(TOOLS)/tailscale.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/tailscale/go.* 
 
 $(TOOLS)/cloudflared.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/cloudflare/go.*) | $(TOOLS)/go
 	$(TUNNELS)/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS) cloudflared
+	touch $@
+
+# The accessibility rules that the tests of the live page run in the browser.
+$(TOOLS)/axe.installed:
+	mkdir -p $(TOOLS)
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) axe-core@4.11.0 \
+	    || echo 'npm is missing or found no axe-core: the test of accessibility is skipped' >&2
 	touch $@

@@ -16,11 +16,14 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def _ask(
-    port: int, method: str, path: str, body: bytes | None = None, **headers: str
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, names)
+    connection.request(method, path, body, dict(headers or {}))
     answer = connection.getresponse()
     told = answer.read()
     connection.close()
@@ -28,7 +31,7 @@ def _ask(
 
 
 def test_a_browser_gets_the_page_and_a_machine_what_runs(sidecar: RunningSidecar) -> None:
-    status, body, headers = _ask(sidecar.admin_port, "GET", "/", **HTML)
+    status, body, headers = _ask(sidecar.admin_port, "GET", "/", HTML)
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert body.startswith(b"<!doctype html>")
     assert json.loads(_ask(sidecar.admin_port, "GET", "/")[1])["hopscope"] == "proxy"
@@ -53,17 +56,17 @@ def test_the_page_holds_nothing_and_so_needs_no_token(sidecar: RunningSidecar) -
     admin = Admin(sidecar.sidecar, "s3cret")
     port = sidecar.call(lambda: admin.start(HostPort("127.0.0.1", 0))).port
     try:
-        assert _ask(port, "GET", "/", **HTML)[0] == 200
+        assert _ask(port, "GET", "/", HTML)[0] == 200
         assert _ask(port, "GET", "/page/main.js")[0] == 200
         assert _ask(port, "GET", "/")[0] == 401
-        assert _ask(port, "GET", "/api/sessions", **HTML)[0] == 401
+        assert _ask(port, "GET", "/api/sessions", HTML)[0] == 401
         assert _ask(port, "POST", "/page/main.js")[0] == 401
     finally:
         sidecar.call(admin.close)
 
 
 def test_under_a_name_that_was_rebound_not_even_the_page_is_had(sidecar: RunningSidecar) -> None:
-    assert _ask(sidecar.admin_port, "GET", "/", Host="evil.example", **HTML)[0] == 403
+    assert _ask(sidecar.admin_port, "GET", "/", HTML | {"Host": "evil.example"})[0] == 403
 
 
 def test_a_handshake_comes_with_what_is_to_be_said_of_it(
@@ -80,7 +83,7 @@ def test_a_handshake_comes_with_what_is_to_be_said_of_it(
 
 def _examine(sidecar: RunningSidecar, body: bytes, kind: str = "application/json") -> int:
     path = "/api/examinations"
-    return _ask(sidecar.admin_port, "POST", path, body, Content_Type=kind)[0]
+    return _ask(sidecar.admin_port, "POST", path, {"Content-Type": kind}, body)[0]
 
 
 def test_the_doctor_is_asked_with_the_public_url_or_without(sidecar: RunningSidecar) -> None:
