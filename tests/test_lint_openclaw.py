@@ -92,10 +92,11 @@ def test_the_funnel_of_the_plugin_mounts_the_webhook_alone() -> None:
     ("version", "level"),
     [
         ("2026.1.29", "error"),
-        ("2026.8.17", "error"),
+        ("2026.7.35", "error"),
+        ("2026.8.1-beta.1", "error"),
         (None, "warning"),
         ("nightly", "warning"),
-        ("2026.8.18", None),
+        ("2026.8.1", None),
         ("2026.9.6-beta.1", None),
     ],
 )
@@ -132,6 +133,7 @@ def test_what_works_with_every_version_has_no_finding(plugin: dict[str, Any]) ->
 def test_a_realtime_stream_is_looked_for_beside_the_webhook() -> None:
     plugin = {key: value for key, value in FOUNDING.items() if key != "streaming"}
     plugin["realtime"] = {"enabled": True}
+    assert plugin["inboundPolicy"] == "open"
     [finding] = lint(plugin, "2026.5.2").findings
     assert "nothing takes /voice/stream/realtime" in finding.saw
     assert fired(plugin, "2026.9.6") == []
@@ -140,6 +142,31 @@ def test_a_realtime_stream_is_looked_for_beside_the_webhook() -> None:
 def test_the_unified_tunnel_mounts_the_path_that_is_served() -> None:
     plugin = FOUNDING | {"tailscale": {}, "tunnel": {"provider": "tailscale-funnel"}}
     assert fired(plugin) == ["OC01"]
+
+
+@pytest.mark.parametrize(
+    ("public_path", "before", "since"),
+    [
+        ("/voice/webhook", [], []),
+        ("/bot/voice/webhook", ["OC14"], []),
+        ("", ["OC14"], ["OC14"]),
+        ("/", ["OC14"], ["OC14"]),
+    ],
+)
+def test_later_versions_are_made_for_an_ingress_that_maps_the_path(
+    public_path: str, before: list[str], since: list[str]
+) -> None:
+    plugin = {"provider": "twilio", "publicUrl": f"https://voice.example.com{public_path}"}
+    assert fired(plugin, "2026.7.35") == before
+    assert fired(plugin, None) == before
+    assert fired(plugin, "2026.8.1") == since
+
+
+@pytest.mark.parametrize("by", [{"tailscale": {}}, {"tunnel": {"provider": "tailscale-funnel"}}])
+def test_the_port_of_a_funnel_is_seen_whoever_starts_it(by: dict[str, Any]) -> None:
+    mode = {} if "tunnel" in by else {"mode": "funnel"}
+    plugin = {"provider": "twilio", **by, "tailscale": {"port": 8443, **mode}}
+    assert fired(plugin, "2026.9.6") == ["OC15"]
 
 
 def test_serve_is_for_the_tailnet_and_the_public_url_of_another_ingress_mends_it() -> None:
@@ -157,7 +184,8 @@ def test_serve_is_for_the_tailnet_and_the_public_url_of_another_ingress_mends_it
         ({"provider": "twillio"}, "OC21", "provider: twillio is none of twilio, telnyx,"),
         ({"twilio": {"region": "sydney"}}, "OC21", "twilio.region: sydney is none of us1"),
         ({"allowFrom": ["+1555", "555"]}, "OC21", "allowFrom: 555 is no number"),
-        ({"serve": {"path": "voice/webhook"}}, "OC23", "serve.path: voice/webhook"),
+        ({"serve": {"path": "/voice/webhook?a=b"}}, "OC23", "serve.path: /voice/webhook"),
+        ({"tailscale": {"path": "voice/webhook"}}, "OC23", "tailscale.path: voice/webhook"),
         ({"inboundpolicy": "open"}, "OC22", "inboundpolicy: did you mean inboundPolicy?"),
         ({"serve": {"port": 18789}}, "OC24", "serve.port: 18789 is the port of the gateway"),
         ({"publicUrl": "voice.example.com"}, "OC12", "publicUrl: voice.example.com"),
@@ -248,6 +276,7 @@ def test_a_version_is_three_numbers() -> None:
     for text, version in (
         ("2026.4.29", (2026, 4, 29)),
         ("2026.9.6-1", (2026, 9, 6)),
+        ("2026.9.6-beta.1", (2026, 9, 5)),
         ("v1", None),
         ("2026.10.111", None),
     ):

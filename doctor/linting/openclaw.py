@@ -6,13 +6,7 @@ from pathlib import Path
 
 from doctor.linting.findings import LintFinding, LintReport, LintRule, Paths
 from doctor.linting.nodes import Unreadable
-from doctor.linting.openclaw_config import (
-    ALL_MOUNTED,
-    PLUGIN,
-    PUBLIC_PATH_SIGNED,
-    Config,
-    read_config,
-)
+from doctor.linting.openclaw_config import MENDED, PLUGIN, Config, read_config
 from doctor.linting.openclaw_public import PUBLIC
 from doctor.linting.openclaw_settings import SETTINGS
 from doctor.linting.way_rules import WayRules
@@ -24,7 +18,7 @@ WAYS = WayRules(
     serve="Put the stream below the webhook, which needs no mount of its own: streaming: "
     '{ streamPath: "/voice/webhook/stream" }. Or mount the whole port by hand, tailscale funnel '
     '--bg 3334, and set publicUrl: "https://NODE.TAILNET.ts.net/voice/webhook". OpenClaw mounts '
-    "both paths since 2026.8.18.",
+    "both paths since 2026.8.1.",
     keep="Let tailscale.path be what serve.path is: tailscaled takes the mount away and puts "
     "serve.path in front of the rest.",
 )
@@ -61,14 +55,12 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
 
 def _judge(config: Config, ways: Ways) -> Iterator[LintFinding]:
     """What an OpenClaw of an unknown version may do right is a warning."""
-    for finding in _found(config, ways):
-        mended = PUBLIC_PATH_SIGNED if finding.rule == "OC04" else ALL_MOUNTED
+    for finding in () if config.is_mended else _found(config, ways):
         if config.version is None:
-            version = ".".join(str(part) for part in mended)
+            version = ".".join(str(part) for part in MENDED)
             saw = f"{finding.saw}, if this OpenClaw is older than {version}"
-            yield replace(finding, level="warning", saw=saw)
-        elif config.version < mended:
-            yield finding
+            finding = replace(finding, level="warning", saw=saw)
+        yield finding
 
 
 def _found(config: Config, ways: Ways) -> Iterator[LintFinding]:

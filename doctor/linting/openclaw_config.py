@@ -18,10 +18,9 @@ from doctor.linting.ways import Way, Ways
 PLUGIN = "voice-call"
 WEBHOOK, STREAM = "/voice/webhook", "/voice/stream"
 Version = tuple[int, int, int]
-# Since then its Funnel mounts the paths of streams beside the webhook (openclaw #125468),
-ALL_MOUNTED: Version = (2026, 8, 18)
-# and since then signatures are checked over the path of publicUrl (openclaw #112800).
-PUBLIC_PATH_SIGNED: Version = (2026, 8, 1)
+# Since then its Funnel mounts the paths of streams beside the webhook (openclaw #125468), and
+# signatures are checked over the path of publicUrl, not over the one that arrived (#112800).
+MENDED: Version = (2026, 8, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,19 @@ class Config:
 
     @property
     def version(self) -> Version | None:
-        """Of the OpenClaw that wrote the file last, which each does when it starts."""
+        """Of the OpenClaw that wrote the file last, which each does when it starts.
+
+        A beta counts as what came before: 2026.8.1-beta.1 has no #125468 yet.
+        """
         text = self.root.at("meta", "lastTouchedVersion").text
-        found = re.match(r"(20\d\d)\.(\d{1,2})\.(\d{1,2})(?!\d)", text)
-        return (int(found[1]), int(found[2]), int(found[3])) if found else None
+        found = re.match(r"(20\d\d)\.(\d{1,2})\.(\d{1,2})(-beta)?(?!\d)", text)
+        if found is None:
+            return None
+        return int(found[1]), int(found[2]), int(found[3]) - (found[4] is not None)
+
+    @property
+    def is_mended(self) -> bool:
+        return self.version is not None and self.version >= MENDED
 
     @property
     def provider(self) -> str:
@@ -99,7 +107,7 @@ class Config:
             return None
         mounts = {mount: self.webhook_path}
         has_stream = self.is_streaming or self.is_realtime
-        if has_stream and self.version is not None and self.version >= ALL_MOUNTED:
+        if has_stream and self.is_mended:
             mounts[self.stream_path] = self.stream_path
         webhook = self._way(mount, mounts, node)
         # What is said of the webhook holds for them, and is said once.

@@ -83,7 +83,7 @@ def public_path_differs(config: Config) -> Iterator[Saw]:
 
     Why:
         Twilio asks for publicUrl as it is, and the plugin compares paths exactly (404). It works
-        only behind an ingress that rewrites the one into the other; then versions before July 2026
+        only behind an ingress that rewrites the one into the other; then versions before 2026.8.1
         compute another signature than Twilio (401). The stream is advertised at the origin of
         publicUrl, without its path: a prefix that the ingress wants is missing there.
     Fix:
@@ -94,7 +94,9 @@ def public_path_differs(config: Config) -> Iterator[Saw]:
     serve = config.plugin.at("serve", "path")
     if not is_literal(node) or url is None or "${" in serve.text:
         return
-    if url.path.rstrip("/") != config.webhook_path.rstrip("/"):
+    path = url.path.rstrip("/")
+    # Later versions are made for an ingress that maps a path; hardly any maps the root.
+    if path != config.webhook_path.rstrip("/") and not (config.is_mended and path):
         text = f"publicUrl: {url.text}, and serve.path is {config.webhook_path}"
         yield config.saw(node, text)
 
@@ -113,7 +115,8 @@ def public_port(config: Config) -> Iterator[Saw]:
     if is_literal(node) and url and url.scheme == "https" and url.port not in (None, 443):
         yield config.saw(node, f"publicUrl: {url.text}")
     port = config.plugin["tailscale"]["port"]
-    if config.exposure.text == "funnel" and is_literal(port) and port.text != "443":
+    is_funnel = config.exposure.text in ("funnel", "tailscale-funnel")
+    if is_funnel and is_literal(port) and port.text != "443":
         yield config.saw(port, f"tailscale.port: {port.text}")
 
 

@@ -113,12 +113,14 @@ def path_malformed(config: Config) -> Iterator[Saw]:
 
     Why:
         The plugin compares whole paths, which begin with a slash and hold neither host nor query.
-        It answers 404, or hangs up, which a proxy in front makes a 502.
+        It answers 404, or hangs up, which a proxy in front makes a 502. tailscale.path is written
+        behind the name of the node as it is. (In serve.path alone a missing slash is put there.)
     Fix:
         streamPath: "/voice/stream"
     """
     for name, node in paths_written(config):
-        if not node.text.startswith("/") or re.search(r"[?#\s]|://", node.text):
+        is_bare = not node.text.startswith("/") and name != "serve.path"
+        if is_bare or re.search(r"[?#\s]|://", node.text):
             yield config.saw(node, f"{name}: {node.text.partition('?')[0][:80]}")
 
 
@@ -198,3 +200,18 @@ def trust_without_effect(config: Config) -> Iterator[Saw]:
     if security["trustedProxyIPs"].entries and not is_believed:
         text = "trustedProxyIPs without trustForwardingHeaders and allowedHosts"
         yield config.saw(security["trustedProxyIPs"], text)
+
+
+@SETTINGS.rule("OC29")
+def realtime_without_inbound(config: Config) -> Iterator[Saw]:
+    """realtime is enabled, and inbound calls are disabled.
+
+    Why:
+        The plugin refuses its configuration, also where all calls are outbound.
+    Fix:
+        inboundPolicy: "allowlist", with the numbers in allowFrom
+    """
+    policy = config.plugin["inboundPolicy"]
+    if config.is_realtime and policy.text in ("", "disabled"):
+        text = f"realtime.enabled: true, and inboundPolicy is {policy.text or 'not set'}"
+        yield config.saw(config.plugin["realtime"]["enabled"], text)
