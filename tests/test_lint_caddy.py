@@ -52,7 +52,7 @@ def test_a_file_of_many_parts_is_read_with_its_lines() -> None:
     report = lint(ADAPTED)
     lines = ADAPTED.split("\n")
     found = {finding.rule: finding for finding in report.findings}
-    assert set(found) == {"CA04", "CA05", "CA10", "CA14", "CA15", "CA16"}
+    assert set(found) == {"CA04", "CA05", "CA10", "CA14", "CA15"}
     assert '"Upgrade"' in lines[found["CA10"].line - 1]
     assert '"stream_timeout"' in lines[found["CA15"].line - 1]
     assert found["CA14"].level == "error"  # 30 s of silence are nothing
@@ -62,6 +62,21 @@ def test_a_file_of_many_parts_is_read_with_its_lines() -> None:
         ("http://127.0.0.1:3334", "/calls/status"),
     ]
     assert "$2a$" not in str(report)
+
+
+def test_what_every_caddyfile_does_at_a_reload_is_a_remark_and_no_finding() -> None:
+    usual = lint(config({"match": SITE, "handle": [proxy(stream_close_delay=0)]}))
+    assert fired(usual) == []
+    [remark] = usual.remarks
+    assert remark.endswith(" has no stream_close_delay: a reload of Caddy ends all calls.")
+    assert lint(config({"match": SITE, "handle": [proxy()]})).remarks == ()
+
+
+def test_a_status_path_that_nobody_asks_for_may_go_nowhere() -> None:
+    voice = [{"path": ["/voice/webhook", "/voice/stream"]}]
+    text = config({"match": voice, "handle": [proxy()]})
+    assert fired(lint(text)) == ["CA06"]
+    assert fired(lint(text, Paths(status=""))) == []
 
 
 @settings(max_examples=80, deadline=None)

@@ -4,12 +4,13 @@ A Caddyfile is read by `caddy adapt` where caddy is installed, else it is not re
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from doctor.linting.caddy_adapt import adapt
 from doctor.linting.caddy_routes import Config
 from doctor.linting.caddy_source import Source
-from doctor.linting.caddy_streams import STREAMS
+from doctor.linting.caddy_streams import STREAMS, remark_of
 from doctor.linting.caddy_takers import TAKERS, Taker
 from doctor.linting.findings import LintFinding, LintReport, LintRule, Paths
 from doctor.linting.json_lines import read_json
@@ -53,6 +54,9 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
         yield from STREAMS.judge(each for each in served if each.is_stream)
         yield from TAKERS.judge(served)
 
+    streams = (each for each in chain.from_iterable(takers.values()) if each.is_stream)
+    told = (remark_of(each) for each in streams if each.is_proxied)
+    remarks |= {each: None for each in told if each is not None}
     verdict = judge_hosts(hosts, check)
     return LintReport(verdict.findings, verdict.paths, remarks=(*remarks, *verdict.remarks))
 

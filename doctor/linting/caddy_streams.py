@@ -83,14 +83,24 @@ def stream_cut(taker: Taker) -> Iterator[Saw]:
 
 @STREAMS.rule("CA16", level="warning")
 def reload_cuts(taker: Taker) -> Iterator[Saw]:
-    """Every reload of Caddy's configuration ends all calls.
+    """A call that lasts longer than stream_close_delay is ended by a reload of Caddy.
 
     Why:
-        Caddy closes the streams of the old configuration with 1001 at once, also where only
-        another site was changed (caddy #5471, #6420).
+        Caddy closes the streams of the old configuration with 1001, also where only another site
+        was changed (caddy #5471, #6420): after this delay, or at once where there is none. The
+        latter is how every Caddyfile begins, and matters only to who reloads while calls run: it
+        is a remark.
     Fix:
         stream_close_delay 4h
     """
-    if not duration_s(taker.proxy["stream_close_delay"]):
-        text = f"reverse_proxy {upstream_of(taker.proxy)} has no stream_close_delay"
-        yield taker.saw(taker.proxy, [], text)
+    delay = taker.proxy["stream_close_delay"]
+    if 0 < (limit_s := duration_s(delay)) < LONGEST_CALL_S:
+        yield taker.saw(delay, ["stream_close_delay"], f"stream_close_delay {limit_s:g}s")
+
+
+def remark_of(taker: Taker) -> str | None:
+    """What a stream loses by a reload where no delay is set."""
+    if duration_s(taker.proxy["stream_close_delay"]):
+        return None
+    upstream = upstream_of(taker.proxy)
+    return f"reverse_proxy {upstream} has no stream_close_delay: a reload of Caddy ends all calls."

@@ -31,7 +31,7 @@ class WayRules:
                 yield self._found("01", line, saw, file)
             elif stream.upstream != webhook.upstream:
                 yield self._found("05", line, saw, file)
-            if not status.is_served:
+            if status.path and not status.is_served:
                 saw = f"{webhook.told()}, and {status.told()}{ways.at}"
                 yield self._found("06", status.line or webhook.line, saw, file)
         changed = [way for way in ways if way.is_rewritten]
