@@ -212,6 +212,22 @@ def realtime_without_inbound(config: Config) -> Iterator[Saw]:
         inboundPolicy: "allowlist", with the numbers in allowFrom
     """
     policy = config.plugin["inboundPolicy"]
-    if config.is_realtime and policy.text in ("", "disabled"):
+    if config.provider and config.is_realtime and policy.text in ("", "disabled"):
         text = f"realtime.enabled: true, and inboundPolicy is {policy.text or 'not set'}"
         yield config.saw(config.plugin["realtime"]["enabled"], text)
+
+
+@SETTINGS.rule("OC30")
+def streaming_without_twilio(config: Config) -> Iterator[Saw]:
+    """streaming is enabled for a provider that has none.
+
+    Why:
+        It is Twilio's Media Streams. Later versions refuse the configuration, earlier ones open no
+        stream.
+    Fix:
+        provider: "twilio", or streaming: { enabled: false }
+    """
+    node = config.plugin["provider"]
+    if config.is_streaming and is_literal(node) and node.text in ("telnyx", "plivo", "mock"):
+        text = f"streaming.enabled: true, and provider is {node.text}"
+        yield config.saw(config.plugin["streaming"]["enabled"], text)
