@@ -43,14 +43,13 @@ def _files(site: Site) -> Mapping[str, str]:
 
 def _units(site: Site) -> tuple[File, ...]:
     tunnel = ("tunnel", "--config", "/etc/cloudflared/config.yml", "--grace-period", "30s", "run")
+    credentials = ("--credentials-file", "${CREDENTIALS_DIRECTORY}/tunnel.json")
     return (
         unit(
             "cloudflared/cloudflared.service",
             "Cloudflare Tunnel in front of hopscope",
-            " ".join(
-                ("/usr/local/bin/cloudflared", *tunnel, "--credentials-file", "%d/tunnel.json")
-            ),
-            # The file is root's alone: systemd hands a copy to the unit's user, in %d.
+            " ".join(("/usr/local/bin/cloudflared", *tunnel, *credentials)),
+            # The file is root's alone: systemd hands a copy to the unit's user.
             more=(f"LoadCredential=tunnel.json:/etc/cloudflared/{site.tunnel}.json",),
         ),
         plist(

@@ -6,6 +6,7 @@ The public name is localhost, whose certificate is of an authority that the doct
 program is, by SSL_CERT_FILE. What a program listens on is narrowed to loopback, and that alone.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from calls.gateways_at_work import at_work, run, simple_cast
+from doctor.addresses import Address
 from ingress.faults.fault_edge_programs import EDGE_PROGRAMS
 from ingress.faults.fault_programs import PROGRAMS, Started
 from ingress.tunnels.authority import issue, make_authority
@@ -41,6 +44,7 @@ LISTENS = {
     "traefik": ('address: ":{}"', 'address: "127.0.0.1:{}"'),
     "envoy": ("address: 0.0.0.0, port_value: {} ", "address: 127.0.0.1, port_value: {} "),
 }
+Start = Callable[[list[str], Path], None]
 WRITERS = PROGRAMS | EDGE_PROGRAMS
 
 
@@ -83,22 +87,30 @@ class Site:
         return told
 
 
-@pytest.fixture
-def site(
-    start_gateway: Callable[[str], int],
-    start_hopscope: Callable[..., HopscopeProcess],
-    tmp_path: Path,
-) -> Site:
-    gateway = start_gateway("echo")
-    make_authority(tmp_path)
-    issue(tmp_path, "localhost", tmp_path)
-    settings = tmp_path / "hopscope.toml"
-    settings.write_text(f'upstream = "http://127.0.0.1:{gateway}"\n')
-    return Site(tmp_path, start_hopscope(gateway), settings)
+Begin = Callable[[int], Site]
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[list[str], Path], None]]:
+def begin(start_hopscope: Callable[..., HopscopeProcess], tmp_path: Path) -> Begin:
+    """Start a sidecar before the gateway at a port."""
+
+    def begin(gateway: int) -> Site:
+        make_authority(tmp_path)
+        issue(tmp_path, "localhost", tmp_path)
+        settings = tmp_path / "hopscope.toml"
+        settings.write_text(f'upstream = "http://127.0.0.1:{gateway}"\n')
+        return Site(tmp_path, start_hopscope(gateway), settings)
+
+    return begin
+
+
+@pytest.fixture
+def site(begin: Begin, start_gateway: Callable[[str], int]) -> Site:
+    return begin(start_gateway("echo"))
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
     started = []
 
     def start(command: list[str], folder: Path) -> None:
@@ -162,18 +174,15 @@ def wait_until_calls_pass(port: int, ca: Path, log: Path) -> None:
                 socket.create_connection(("127.0.0.1", port), 1) as plain,
                 context.wrap_socket(plain, server_hostname="localhost") as sock,
             ):
-                sock.sendall(b"GET /voice/webhook HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                sock.sendall(b"GET /voice/anything HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 said = sock.recv(4096)
         except OSError as error:
             said = type(error).__name__.encode()
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", LISTENS)
-def test_the_doctor_finds_nothing_behind_what_was_written(
-    name: str, site: Site, start: Callable[[list[str], Path], None]
-) -> None:
-    port = free_port()
+def run_program(name: str, site: Site, port: int, start: Start) -> Path:
+    """Start a program with what is written for it, until calls pass. Its folder."""
     certificate, key = site.folder / "localhost.crt", site.folder / "localhost.key"
     if name == "haproxy":  # which wants both in one file
         bundle = site.folder / "localhost.pem"
@@ -183,12 +192,45 @@ def test_the_doctor_finds_nothing_behind_what_was_written(
     folder = site.write(name, "--public-url", f"https://localhost:{port}", *options)
     start(started(name, folder, port).command, folder)
     wait_until_calls_pass(port, site.folder / "ca.pem", folder / "output.log")
+    return folder
+
+
+@pytest.mark.parametrize("name", LISTENS)
+def test_the_doctor_finds_nothing_behind_what_was_written(
+    name: str, site: Site, start: Start
+) -> None:
+    folder = run_program(name, site, free_port(), start)
     told = site.examine(folder / "hops.toml")
     assert (told["verdict"], told["findings"], told["notes"]) == ("healthy", [], [])
     assert [probe["hop"]["name"] for probe in told["probes"]] == ["gateway", "sidecar", name]
     echoes = {echo["name"]: echo["fault"] for echo in told["probes"][-1]["echoes"]}
     assert len(echoes) > 5
     assert set(echoes.values()) == {""}
+
+
+@pytest.mark.parametrize("name", LISTENS)
+def test_a_call_goes_through_with_its_signatures_whole(
+    name: str, begin: Begin, start: Start
+) -> None:
+    async def work() -> None:
+        port = free_port()
+        public = f"https://localhost:{port}"
+        async with at_work(greeting="Hi.", public_url=public, **simple_cast("one")) as at:
+            site = await asyncio.to_thread(begin, at.address.port)
+            await asyncio.to_thread(run_program, name, site, port, start)
+            tls = ssl.create_default_context(cafile=site.folder / "ca.pem")
+            here = Address("127.0.0.1", port)
+            heard = await at.call("words", connect_to=here, plain=False, tls=tls)
+            assert heard.text == "Hi.1 one."
+            assert (heard.report.twilio_error, heard.report.warnings) == (None, [])
+            assert at.of("signature_refused") == []
+            upgraded = await asyncio.to_thread(site.sidecar.line, "handshake")
+            assert (upgraded["outcome"], upgraded["violations"]) == ("upgraded", [])
+            session = await asyncio.to_thread(site.sidecar.line, "session")
+            assert session["ending"] == "close_handshake"
+            assert (session["sequence_gaps"], session["marks_unanswered"]) == (0, 0)
+
+    run(work)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
