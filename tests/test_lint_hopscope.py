@@ -242,8 +242,15 @@ def shown() -> list[tuple[str, str]]:
         ("gateway", gateway),
         ("all", _with_examples(plain) + gateway + routes),
     ]
-    files = sorted((ROOT / "deploy").rglob("*hopscope*.toml"))
-    return texts + [(str(file.relative_to(ROOT)), file.read_text()) for file in files]
+    deploy = ROOT / "deploy"
+    files = [file for file in sorted(deploy.rglob("*.toml")) if engine.kind_of(file) == "hopscope"]
+    told = [(file, text) for file in sorted(deploy.rglob("*.md")) for text in _blocks(file)]
+    told += [(file, file.read_text()) for file in files]
+    return texts + [
+        (str(file.relative_to(ROOT)), text)
+        for file, text in told
+        if engine.kind_of(Path("any.toml"), text) == "hopscope"
+    ]
 
 
 def _blocks(file: Path) -> list[str]:

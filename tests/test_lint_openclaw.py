@@ -169,6 +169,22 @@ def test_the_port_of_a_funnel_is_seen_whoever_starts_it(by: dict[str, Any]) -> N
     assert fired(plugin, "2026.9.6") == ["OC15"]
 
 
+@pytest.mark.parametrize(
+    ("version", "streaming", "level"),
+    [
+        ("2026.3.13", False, "warning"),
+        ("2026.3.13", True, "error"),
+        ("2026.9.6", False, "error"),
+        (None, False, "warning"),
+    ],
+)
+def test_without_a_public_url_early_versions_lack_the_stream_and_later_ones_do_not_start(
+    version: str | None, streaming: bool, level: str
+) -> None:
+    [finding] = lint({"provider": "twilio", "streaming": {"enabled": streaming}}, version).findings
+    assert (finding.rule, finding.level) == ("OC11", level)
+
+
 def test_serve_is_for_the_tailnet_and_the_public_url_of_another_ingress_mends_it() -> None:
     plugin = FOUNDING | {"tailscale": {"mode": "serve"}, "streaming": {}}
     assert fired(plugin) == ["OC10"]

@@ -1,9 +1,11 @@
 """Rules of what makes OpenClaw's webhook public: publicUrl, tunnel, tailscale."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from doctor.linting.family import Family, Saw
+from doctor.linting.findings import Level
 from doctor.linting.openclaw_config import Config, is_literal, is_on
 from doctor.linting.urls import shown_url
 from proxy.stream_url import parse_stream_url
@@ -32,17 +34,19 @@ def public_url_missing(config: Config) -> Iterator[Saw]:
     """Nothing makes the webhook public.
 
     Why:
-        The plugin knows no URL that Twilio could call: later versions refuse to start, earlier ones
-        give Twilio a loopback address, and their TwiML has no stream.
+        The plugin knows no URL that Twilio could call: later versions refuse to start. Earlier ones
+        give Twilio a loopback address for outbound calls, and their TwiML has no stream; inbound
+        calls without one work behind an ingress that keeps Host.
     Fix:
         publicUrl: "https://voice.example.com/voice/webhook", the URL that the ingress passes on.
     """
     names = ("publicUrl", "tunnel", "tailscale")
     is_open = any("${" in _all_text(config, name) for name in names)
     if config.provider in _CALLED and not config.exposure and not is_open:
-        yield config.saw(
-            config.plugin, f"provider: {config.provider} without publicUrl, tunnel and tailscale"
-        )
+        text = f"provider: {config.provider} without publicUrl, tunnel and tailscale"
+        has_stream = config.is_streaming or config.is_realtime
+        level: Level = "error" if has_stream or config.is_mended else "warning"
+        yield replace(config.saw(config.plugin, text), level=level)
 
 
 @PUBLIC.rule("OC12")
