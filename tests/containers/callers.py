@@ -1,6 +1,5 @@
 """Twilio's stand-in on this machine, and what a call through containers must be."""
 
-import asyncio
 import ssl
 
 from calls.gateways_at_work import PUBLIC, TOKEN, Heard, place
@@ -11,7 +10,9 @@ from doctor.speech import sentence
 CALL_S = 120.0
 
 
-def call_through(address: str, port: int, tls: ssl.SSLContext, public_url: str = PUBLIC) -> Heard:
+async def call_through(
+    address: str, port: int, tls: ssl.SSLContext, public_url: str = PUBLIC
+) -> Heard:
     """A conversation of one turn with the embedded voice and ears; it must be without an error."""
     options = CallOptions(
         webhook_url=f"{public_url}/voice/webhook",
@@ -21,7 +22,7 @@ def call_through(address: str, port: int, tls: ssl.SSLContext, public_url: str =
         tls=tls,
         limit_s=CALL_S,
     )
-    heard = asyncio.run(place(options))
+    heard = await place(options)
     report = heard.report
     assert report.twilio_error is None, report
     assert report.warnings == []

@@ -1,5 +1,6 @@
 """A whole call in containers: nginx -> the sidecar -> the gateway."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_call_goes_through_nginx_sidecar_and_gateway_in_containers(
         cap_add=["CHOWN", "SETGID", "SETUID", "NET_BIND_SERVICE"],
     )
     nginx.wait_for_dial(443)
-    heard = call_through(nginx.address, 443, trusting(OURS))
+    heard = asyncio.run(call_through(nginx.address, 443, trusting(OURS)))
     handshake = sidecar.line("handshake")
     assert (handshake["ingress"], handshake["outcome"]) == ("nginx", "upgraded")
     assert handshake["violations"] == []
