@@ -64,6 +64,12 @@ def test_a_path_that_no_route_takes_is_named_with_what_takes_the_webhook() -> No
     assert report.remarks[0].startswith("The file names no upstream: --upstream,")
 
 
+def test_a_default_upstream_is_missed_only_where_a_path_is_left_over() -> None:
+    assert lint(route("voice", 'prefix = "/voice"')).remarks == ()
+    [remark] = lint('listen = "127.0.0.1:8000"').remarks
+    assert remark.startswith("The file names no upstream: --upstream,")
+
+
 def test_what_an_ingress_cut_may_be_given_back() -> None:
     text = f'upstream = "{GATEWAY}"\n' + route("s", 'path = "/x"', 'rewrite = "/voice/stream"')
     assert fired(text) == []

@@ -25,7 +25,7 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
     findings = (*REFUSALS.judge([config]), *SETTINGS.judge([config]))
     remarks = tuple(_remarks(config))
     if not config.is_routing:
-        return LintReport(findings, remarks=remarks)
+        return LintReport(findings, remarks=(*_without_upstream(config), *remarks))
     asked = paths_of(config, paths)
     found = {host: find_all(config, host, asked) for host in hosts_of(config, paths)}
 
@@ -35,6 +35,8 @@ def lint(text: str, file: Path, paths: Paths) -> LintReport:
 
     hosts = [Ways(host, *(each.way for each in many)) for host, many in found.items()]
     verdict = judge_hosts(hosts, check)
+    if not all(path.upstream for path in verdict.paths):
+        remarks = (*_without_upstream(config), *remarks)
     return LintReport(
         (*findings, *verdict.findings), verdict.paths, remarks=(*remarks, *verdict.remarks)
     )
@@ -47,12 +49,15 @@ def _takers(config: Config, host: str, found: tuple[Found, ...]) -> Iterator[Tak
             yield Taker(config, each.placed, each is found[1], host)
 
 
-def _remarks(config: Config) -> Iterator[str]:
+def _without_upstream(config: Config) -> Iterator[str]:
     if not config.root["upstream"]:
         yield (
             "The file names no upstream: --upstream, HOPSCOPE_UPSTREAM or `hopscope up` says where "
             "that goes which no [[route]] takes."
         )
+
+
+def _remarks(config: Config) -> Iterator[str]:
     if config.gateway is not None and config.root["route"]:
         yield "`hopscope up` passes everything to its gateway; routes are for `hopscope proxy`."
     if config.settings is not None and not config.settings.admin.is_loopback:
