@@ -36,12 +36,20 @@ _ASKED_FOR: tuple[PhaseName, ...] = ("idle", "media")
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a linter found in the configuration of a hop: no fact about calls, a place to mend."""
+
+    hop: str
+    found: Linted
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """`rule` is the first finding at the break, None where no rule knows the cause.
 
     `findings` are of the guilty hop and of hops that have a fault of their own, warnings behind
-    errors; `consequences` only repeat the break. `between` is (behind, front) where a hole hides
-    the guilty hop.
+    errors; `consequences` only repeat the break; `configuration` is what linters found. `between`
+    is (behind, front) where a hole hides the guilty hop.
     """
 
     verdict: Verdict
@@ -53,6 +61,7 @@ class Diagnosis:
     findings: tuple[Finding, ...] = ()
     consequences: tuple[Finding, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    configuration: tuple[Written, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -95,7 +104,14 @@ def diagnose(sights: Sequence[Sight]) -> Diagnosis:
     excuse(places)
     forgive(places)
     found = _locate(places)
-    return replace(found, skipped=tuple(skipped))
+    return replace(found, skipped=tuple(skipped), configuration=_written(sights, found.hop))
+
+
+def _written(sights: Sequence[Sight], guilty: str | None) -> tuple[Written, ...]:
+    """The guilty hop's first, errors before warnings."""
+    written = [Written(sight.probe.hop.name, each) for sight in sights for each in sight.linted]
+    written.sort(key=lambda each: (each.hop != guilty, each.found.level != "error"))
+    return tuple(written)
 
 
 def _locate(places: list[Place]) -> Diagnosis:

@@ -49,7 +49,7 @@ def page(diagnosis: Diagnosis, probes: Sequence[Probe], made_at: str) -> str:
     ]
     if guilty is not None:
         parts += [_heads(*heads) for heads in (heads_of(guilty), answers_of(guilty)) if heads]
-    parts += [_phases(probes), _notes(probes), _skipped(diagnosis)]
+    parts += [_configuration(diagnosis), _phases(probes), _notes(probes), _skipped(diagnosis)]
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -105,6 +105,15 @@ def _phases(probes: Sequence[Probe]) -> str:
 
 def _notes(probes: Sequence[Probe]) -> str:
     return _list((f"{probe.hop.name}: {note}" for probe in probes for note in probe.notes), "Notes")
+
+
+def _configuration(diagnosis: Diagnosis) -> str:
+    told = (
+        f"{each.hop}: {each.found.rule} {each.found.file}:{each.found.line}: {each.found.saw}. "
+        f"{each.found.fix}"
+        for each in diagnosis.configuration
+    )
+    return _list(told, "In the configurations")
 
 
 def _skipped(diagnosis: Diagnosis) -> str:

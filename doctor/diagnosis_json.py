@@ -21,6 +21,7 @@ def as_contract(diagnosis: Diagnosis, probes: Sequence[Probe], elapsed_s: float)
         "sentence": diagnosis.sentence,
         "findings": [_finding(each, by_name) for each in diagnosis.findings],
         "consequences": [_finding(each, by_name) for each in diagnosis.consequences],
+        "configuration": [{"hop": e.hop} | as_json(e.found) for e in diagnosis.configuration],
         "skipped": [_skipped(each) for each in diagnosis.skipped],
         "probes": [as_json(probe) for probe in probes],
         "elapsed_s": elapsed_s,

@@ -57,6 +57,7 @@ def _parts(diagnosis: Diagnosis, probes: Sequence[Probe]) -> Iterator[Renderable
         yield from _finding(finding)
     if guilty is not None:
         yield from _heads(guilty)
+    yield from _configuration(diagnosis)
     if diagnosis.consequences:
         yield Text(
             "follows from it: "
@@ -89,6 +90,23 @@ def _finding(finding: Finding) -> Iterator[RenderableType]:
     )
     yield Padding(Text(printable(finding.saw)), (0, 0, 0, 2))
     yield Padding(Text(finding.fix, "green"), (0, 0, 0, 4))
+
+
+def _configuration(diagnosis: Diagnosis) -> Iterator[RenderableType]:
+    """What is written where, with the fix at the hop that is to be mended."""
+    for hop in dict.fromkeys(each.hop for each in diagnosis.configuration):
+        yield Text()
+        yield Text(f"in the configuration of {printable(hop)}", "bold")
+        for each in diagnosis.configuration:
+            if each.hop != hop:
+                continue
+            found = each.found
+            style = "red" if found.level == "error" else "yellow"
+            place = f"{printable(found.file)}:{found.line}"
+            saw = Text.assemble((f"{found.rule} ", style), f"{place}: {printable(found.saw)}")
+            yield Padding(saw, (0, 0, 0, 2))
+            if hop == diagnosis.hop:
+                yield Padding(Text(printable(found.fix), "green"), (0, 0, 0, 4))
 
 
 def _heads(probe: Probe) -> Iterator[RenderableType]:

@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from doctor.diagnosis import Diagnosis, diagnose, sights_of
 from doctor.evidence import Hop, Linted, Probe
 from doctor.linting import engine
 from doctor.linting.findings import LintReport, Paths
 from doctor.probing import ProbeOptions, load_hops, probe_chain
+from doctor.probing.chain import public_host
 from doctor.probing.discovery import discover
 
 HOPS_FILE = Path("hops.toml")
@@ -34,11 +36,11 @@ async def examine(
 ) -> Examination:
     """Raises HopsError where the hops cannot be known."""
     began = time.monotonic()
-    paths = Paths(options.webhook_path, options.stream_path)
     reports: dict[str, list[LintReport]] = {}
     notes: list[str] = []
     if hops_file is not None:
         hops: tuple[Hop, ...] = tuple(load_hops(hops_file))
+        paths = paths_of(hops, options)
     else:
         progress("finding the hops")
         found = await discover(
@@ -50,6 +52,7 @@ async def examine(
         hops = found.hops
         notes += found.notes
         options = replace(options, admin=found.admin, hop_notes=dict(found.hop_notes))
+        paths = paths_of(hops, options)
         for name, document in found.documents:
             report = engine.lint_text(document.text, Path(document.source), document.kind, paths)
             reports.setdefault(name, []).append(report)
@@ -73,6 +76,20 @@ async def examine(
     )
     elapsed_s = round(time.monotonic() - began, 2)
     return Examination(diagnose(sights), probes, tuple(notes), elapsed_s)
+
+
+def paths_of(hops: Sequence[Hop], options: ProbeOptions) -> Paths:
+    """What the linters are asked about: the two paths that are probed, under the public name.
+
+    The scheme is known only of a public name: what is dialled at an address may be the inner end
+    of a tunnel that nobody listed.
+    """
+    authority = public_host(hops, options) or ""
+    host = authority.partition(":")[0]
+    scheme = ""
+    if hops and urlsplit(hops[-1].url).hostname == host:
+        scheme = urlsplit(hops[-1].url).scheme
+    return Paths(options.webhook_path, options.stream_path, status="", host=host, scheme=scheme)
 
 
 def _linted(reports: Sequence[LintReport]) -> tuple[Linted, ...]:

@@ -7,6 +7,7 @@ import pytest
 from doctor.diagnosis import EXIT_CODES, Diagnosis, diagnose, sights_of
 from doctor.evidence import (
     Fault,
+    Linted,
     Phase,
     PhaseName,
     Probe,
@@ -125,6 +126,24 @@ def test_a_break_is_told_whatever_was_not_tried() -> None:
     sidecar = replace(SIDECAR, untried=untried("idle", "too many are armed"))
     found = told(GATEWAY, sidecar, probe("nginx", STRIPPED))
     assert (found.verdict, found.rule) == ("broken", "HS01")
+
+
+# Configurations
+
+
+def test_what_is_written_never_decides_a_verdict_and_is_told_of_the_guilty_hop_first() -> None:
+    note = Linted("NG07", "slug", "nginx.conf", 3, "saw", "fix", "warning")
+    slip = replace(note, rule="NG01", level="error")
+    linted = {"sidecar": (slip,), "nginx": (note, slip)}
+    found = diagnose(sights_of((GATEWAY, SIDECAR, NGINX), linted=linted))
+    assert (found.verdict, found.findings) == ("healthy", ())
+    broken = diagnose(sights_of((GATEWAY, SIDECAR, probe("nginx", STRIPPED)), linted=linted))
+    assert [(each.hop, each.found.rule) for each in broken.configuration] == [
+        ("nginx", "NG01"),
+        ("nginx", "NG07"),
+        ("sidecar", "NG01"),
+    ]
+    assert {finding.rule for finding in broken.findings} == {"HS01"}
 
 
 # Guilty

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from doctor.diagnosis import Diagnosis
+from doctor.diagnosis import Diagnosis, Written
 from doctor.diagnosis_html import page
 from doctor.diagnosis_json import as_contract
 from doctor.diagnosis_text import print_diagnosis
-from doctor.evidence import Answer, Arrival, Exchange, Hop, Pairs, Phase, Probe
+from doctor.evidence import Answer, Arrival, Exchange, Hop, Linted, Pairs, Phase, Probe
 from doctor.pages import find_pages, pages
 from doctor.picture import line, stations
 from doctor.rules import Finding, Skipped
@@ -57,6 +57,30 @@ def _text(diagnosis: Diagnosis, *probes: Probe) -> str:
     shown = io.StringIO()
     print_diagnosis(Console(file=shown, width=100), diagnosis, probes)
     return shown.getvalue()
+
+
+def test_what_the_linters_found_is_shown_with_its_place_and_mended_at_the_guilty_hop() -> None:
+    found = Linted("NG01", "upgrade-not-passed", "/etc/nginx.conf", 12, f"no {EVIL}", "Write it.")
+    other = replace(found, rule="HA05", file="/etc/haproxy.cfg", fix="Leave it.", level="warning")
+    told = replace(BROKEN, configuration=(Written("front", found), Written("inner", other)))
+    text = _text(told, GOOD, BAD)
+    assert "in the configuration of front\n  NG01 /etc/nginx.conf:12: no <script>" in text
+    assert "Write it." in text
+    assert "HA05 /etc/haproxy.cfg:12" in text
+    assert "Leave it." not in text, "nothing is broken there"
+    assert "\x1b" not in text
+    html = page(told, (GOOD, BAD), "2026-01-01")
+    assert "front: NG01 /etc/nginx.conf:12: no &lt;script&gt;" in html
+    assert as_contract(told, (GOOD, BAD), 1.0)["configuration"][1] == {
+        "hop": "inner",
+        "rule": "HA05",
+        "slug": "upgrade-not-passed",
+        "level": "warning",
+        "file": "/etc/haproxy.cfg",
+        "line": 12,
+        "saw": f"no {EVIL}",
+        "fix": "Leave it.",
+    }
 
 
 def test_the_picture_is_drawn_as_a_call_travels_with_the_break_behind_the_guilty_hop() -> None:

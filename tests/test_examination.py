@@ -1,0 +1,101 @@
+"""An examination from its files: what the linters are asked, and what becomes of their findings."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from doctor.evidence import Hop, HopKind
+from doctor.examination import Examination, examine, paths_of
+from doctor.linting.findings import Paths
+from doctor.probing import HopsError, ProbeOptions
+from programs import free_port
+
+NGINX = """
+events {}
+http {
+    server {
+        listen 443 ssl;
+        server_name voice.example.com;
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+        }
+    }
+}
+"""
+
+
+def hop(url: str, kind: HopKind = "nginx") -> Hop:
+    return Hop("front", kind, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "asked"),
+    [
+        ("https://voice.example.com", None, ("voice.example.com", "https")),
+        ("http://voice.example.com:8000", None, ("voice.example.com", "http")),
+        ("http://127.0.0.1:8000", None, ("", "")),
+        ("http://127.0.0.1:8000", "voice.example.com", ("voice.example.com", "")),
+        ("http://[::1]:8000", "voice.example.com:8443", ("voice.example.com", "")),
+    ],
+)
+def test_the_linters_are_asked_about_the_public_name_and_no_status_path(
+    url: str, host: str | None, asked: tuple[str, str]
+) -> None:
+    options = ProbeOptions(stream_path="/media", webhook_path="/hook", host=host)
+    assert paths_of([hop("http://127.0.0.1:1"), hop(url)], options) == Paths(
+        "/hook", "/media", status="", host=asked[0], scheme=asked[1]
+    )
+    assert paths_of([], options).scheme == ""
+
+
+def examined(folder: Path, *configs: Path, config: str = "") -> Examination:
+    """One nginx that is not there, with its configuration."""
+    text = f'[[hop]]\nname = "front"\nkind = "nginx"\nurl = "http://127.0.0.1:{free_port()}"\n'
+    (folder / "hops.toml").write_text(text + config)
+    options = ProbeOptions(host="voice.example.com", connect_s=2.0)
+    return asyncio.run(examine(folder / "hops.toml", None, configs, options, lambda _: None))
+
+
+def test_a_configuration_is_read_beside_what_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "nginx.conf"
+    file.write_text(NGINX)
+    by_flag = examined(tmp_path, file)
+    assert (by_flag.diagnosis.verdict, by_flag.diagnosis.rule) == ("broken", "NE02")
+    written = [
+        (each.hop, each.found.rule, each.found.file) for each in by_flag.diagnosis.configuration
+    ]
+    assert ("front", "NG01", str(file)) in written
+    by_hops = examined(tmp_path, config='config = "nginx.conf"\n')
+    assert [(each.hop, each.found.rule) for each in by_hops.diagnosis.configuration] == [
+        each[:2] for each in written
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("http { server { listen 80;", "nginx.conf"),
+        ("\0\1", "it is binary"),
+        ("", "it is empty"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_noted(tmp_path: Path, text: str, note: str) -> None:
+    file = tmp_path / "nginx.conf"
+    file.write_text(text)
+    [told] = examined(tmp_path, file).notes
+    assert str(file) in told
+    assert note in told
+
+
+def test_a_configuration_of_no_hop_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend voice\n    bind :80\n")
+    assert examined(tmp_path, file).notes == (
+        f"{file}: none of the hops is a haproxy; it was not used",
+    )
+
+
+def test_hops_that_cannot_be_known_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(HopsError, match="there is no such file"):
+        examined(tmp_path, config='config = "missing.conf"\n')
