@@ -1,5 +1,5 @@
 // Program control is a tailnet's control server, DERP relay and STUN server for tests, all of them
-// on loopback.
+// on loopback, or at the address that is its argument.
 //
 // It prints one line of JSON, {"url": "http://127.0.0.1:PORT"}, and ends when its standard input
 // does. Lines that it reads change what the nodes are told, and are each answered by a line:
@@ -31,7 +31,11 @@ import (
 const domain = "tail-scale.ts.net"
 
 func main() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address := "127.0.0.1"
+	if len(os.Args) > 1 {
+		address = os.Args[1]
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -39,7 +43,7 @@ func main() {
 	tailnet := &tailnet{changed: make(chan struct{}), off: map[string]bool{}}
 	tailnet.server = &testcontrol.Server{
 		Logf:            logger.Discard,
-		DERPMap:         integration.RunDERPAndSTUN(&outsideTest{}, logger.Discard, "127.0.0.1"),
+		DERPMap:         integration.RunDERPAndSTUN(&outsideTest{}, logger.Discard, address),
 		DNSConfig:       &tailcfg.DNSConfig{Proxied: true},
 		MagicDNSDomain:  domain,
 		ExplicitBaseURL: url,
