@@ -13,8 +13,8 @@ _CONFIG = """\
 """
 _PROXY = """\
 reverse_proxy @upstream@ {
-	# A reload ends every stream at once; with this, those of calls that last longer.
-	stream_close_delay 1h
+	# A reload ends every stream at once. Twilio ends a call after four hours by itself.
+	stream_close_delay 4h
 	transport http {
 		dial_timeout 5s
 	}
