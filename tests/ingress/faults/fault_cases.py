@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 HERE = Path(__file__).parent
-SUFFIXES = {".conf", ".cfg", ".Caddyfile", ".yaml", ".toml"}
+SUFFIXES = {".conf", ".cfg", ".Caddyfile", ".yaml", ".toml", ".sh"}
 Set = Literal["faults", "healthy", "unseen"]
 _SECTION = re.compile(r"^# ==> (\S+)\n", re.MULTILINE)
 _PLACE = re.compile(r"@([a-z][a-z_0-9]*)@")
@@ -64,6 +64,7 @@ class Case:
     server_name: str = "voice.example.com"
     host: str = "voice.example.com"
     path: str = "/voice/stream"
+    webhook: str = "/voice/webhook"
     admin: bool = True
     idle_s: float = 0.0
     answer_s: float = 1.2

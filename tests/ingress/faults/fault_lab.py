@@ -97,6 +97,7 @@ def look(chain: Chain, progress: Progress = lambda _: None) -> Outcome:
 
     options = ProbeOptions(
         stream_path=case.path,
+        webhook_path=case.webhook,
         admin=chain.admin if case.admin else None,
         idle_s=case.idle_s,
         host=case.host,
