@@ -255,7 +255,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def reload(chain: Chain) -> None:
-    """Tell nginx (nginx(8)) or Caddy to take up its configuration anew."""
-    for name, number in (("nginx", signal.SIGHUP), ("caddy", signal.SIGUSR1)):
+    """Tell nginx (nginx(8)) or Caddy to take up its configuration anew; restart a tunnel's edge."""
+    signals = {"nginx": signal.SIGHUP, "caddy": signal.SIGUSR1, "tunnel": signal.SIGUSR1}
+    for name, number in signals.items():
         for pid in chain.folder.glob(f"*/{name}.pid"):
             os.kill(int(pid.read_text()), number)

@@ -13,6 +13,8 @@ from proxy.http1 import Malformed, RequestHead, parse_request_head
 
 HEAD_LIMIT = 1 << 16
 LINGER_S = 1.0
+# Close 1001 and the words that callers have reported (cloudflared issue 1282).
+GOODBYE = b"\x88\x27\x03\xe9CloudFlare WebSocket proxy restarting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Switches:
     types_upgrades_as_http: bool = False  # cloudflared issue 1652
     answer_s: float = 100.0
     idle_s: float | None = None
+    says_goodbye: bool = False  # a Close to the streams that a restart ends
 
 
 async def serve_caller(
@@ -77,7 +80,7 @@ async def serve_caller(
         caller.tell(524)
     else:
         replies.append(reply)
-        await caller.answer(reply, exchange, kind, switches.idle_s)
+        await caller.answer(reply, exchange, kind, switches)
 
 
 class _Caller:
@@ -94,7 +97,7 @@ class _Caller:
         self._writer.write(own(code, self.ray, self.head.value("Accept") or ""))
 
     async def answer(
-        self, reply: Reply, exchange: Exchange, kind: Kind, idle_s: float | None
+        self, reply: Reply, exchange: Exchange, kind: Kind, switches: Switches
     ) -> None:
         if (code := replaced(reply)) is not None:
             self.tell(code)
@@ -110,18 +113,18 @@ class _Caller:
             exchange.cancel()
         else:
             self._writer.write(relayed(reply, 101, self.ray))
-            await self._carry(exchange, idle_s)
+            await self._carry(exchange, switches)
 
     def _cannot_take(self, switched: Reply) -> bool:
         takes = "gzip" in (self.head.value("Accept-Encoding") or "")
         return bool(switched.value("Content-Encoding")) and not takes
 
-    async def _carry(self, exchange: Exchange, idle_s: float | None) -> None:
+    async def _carry(self, exchange: Exchange, switches: Switches) -> None:
         """Until one side ends: there is no half-closed stream through a tunnel."""
         stirred = asyncio.Event()
         inward = asyncio.create_task(self._inward(exchange, stirred))
         outward = asyncio.create_task(self._outward(exchange, stirred))
-        silence = asyncio.create_task(_silence(stirred, idle_s))
+        silence = asyncio.create_task(_silence(stirred, switches.idle_s))
         tasks = [inward, outward, silence]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if inward.done() and not inward.exception():
@@ -129,7 +132,9 @@ class _Caller:
             await asyncio.wait([outward], timeout=LINGER_S)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        if switches.says_goodbye and any(isinstance(end, LinkLost) for end in ends):
+            self._writer.write(GOODBYE)
         exchange.cancel()
 
     async def _inward(self, exchange: Exchange, stirred: asyncio.Event) -> None:

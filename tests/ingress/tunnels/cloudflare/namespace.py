@@ -62,17 +62,23 @@ class Namespace:
         """A connection to who listens on a port in it."""
         return self.run(socket.create_connection, ("127.0.0.1", port), patience_s)
 
-    async def show(self, port: int) -> None:
-        """Show a port of this machine's loopback in it. Where nobody listens, nobody does there."""
+    async def show(self, port: int, at: int | None = None) -> None:
+        """Show a port of this machine's loopback in it, at the same number or at another.
+
+        Where nobody listens, nobody does there.
+        """
         if not is_listening(port):
             return
-        listener = self.run(socket.create_server, ("127.0.0.1", port))
+        listener = self.run(socket.create_server, ("127.0.0.1", at or port))
         inward = await asyncio.start_server(lambda r, w: relay(r, w, port), sock=listener)
         self._servers.append(inward)
 
-    def hide_all(self) -> None:
+    async def hide_all(self) -> None:
         for server in self._servers:
             server.close()
+        for task in list(_relays):
+            task.cancel()
+        await asyncio.gather(*_relays, return_exceptions=True)
 
 
 def why_not() -> str:
@@ -108,19 +114,24 @@ def _unshare() -> None:
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Carry bytes, each half's end, and a reset as a reset."""
+    task = asyncio.current_task()
+    assert task is not None
+    _relays.add(task)  # asyncio itself forgets it
+    sides = [writer]
     try:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        _reset(writer)
-        return
-    try:
+        sides.append(far_writer)
         await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
-    except OSError:
-        _reset(writer)
-        _reset(far_writer)
+    except (OSError, asyncio.CancelledError):
+        for side in sides:
+            _reset(side)
     finally:
-        for side in (writer, far_writer):
+        for side in sides:
             side.close()
+        _relays.discard(task)
+
+
+_relays: set["asyncio.Task[None]"] = set()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

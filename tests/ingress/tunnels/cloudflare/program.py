@@ -8,9 +8,12 @@ FOLDER holds rules.yml, the rules of config.yml, and may hold edge.toml: the edg
     certificate = "/path/to/voice"     # .pem and .key of the public name; plain HTTP without
     [sockets]                          # Unix sockets for cloudflared to dial: where they lead
     "/path/to/socket" = "127.0.0.1:8080"
+
+It leaves its pid in tunnel.pid: SIGUSR1 restarts the edge.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import tomllib
@@ -42,6 +45,8 @@ def main(executable: str, folder: Path, listen: str) -> None:
         folder=folder,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGUSR1, lambda *_: tunnel.restart_edge())
+    (folder / "tunnel.pid").write_text(str(os.getpid()))
     with tunnel:
         for path, address in sockets.items():
             tunnel.await_(_listen(path, int(address.rpartition(":")[2])))

@@ -88,4 +88,12 @@ async def serve(
             await send(data)
 
     with ours:
-        await asyncio.gather(inward(), outward(), server.on_disconnect())
+        tasks = [asyncio.create_task(work()) for work in (inward, outward)]
+        tasks.append(asyncio.ensure_future(server.on_disconnect()))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            # Nobody may wait for the socket any more when its number is free for another.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -30,10 +30,12 @@ from ingress.tunnels.cloudflare.namespace import Namespace
 T = TypeVar("T")
 
 PATIENCE_S = 20.0
+RUN_S = 60.0
 START_S = 30.0  # after a restart of the edge it dials again when it thinks fit
 GRACE_S = 1
 EDGE_PORT = 7844  # in the namespace it may be the real one
-METRICS_PORT = 20241  # ... and so may this
+METRICS_PORT = 20241  # the first that it tries by itself
+PUBLIC_PORT = 443
 TUNNEL = "11111111-2222-3333-4444-555555555555"
 PUBLIC_NAME = "voice.example.com"
 PROPER = f"""\
@@ -50,7 +52,8 @@ class CloudflareTunnel:
 
     `tls` are the public certificate and its key; () for plain HTTP. Without them one is made.
     `shown` are further ports that cloudflared, or who else is run in its network, may dial.
-    `folder` keeps its files; without one they are gone with it.
+    `folder` keeps its files; without one they are gone with it. `is_at_home` puts config.yml where
+    cloudflared looks by itself, in place of naming it.
     """
 
     def __init__(
@@ -66,14 +69,16 @@ class CloudflareTunnel:
         tls: tuple[Path, Path] | tuple[()] | None = None,
         shown: tuple[int, ...] = (),
         folder: Path | None = None,
+        is_at_home: bool = False,
     ) -> None:
         self.host, self.protocol = host, protocol
         self._executable, self._listen, self._tls = executable, listen, tls
-        self._folder = folder
+        self._folder, self._is_at_home = folder, is_at_home
         self._config = config.replace("@upstream@", upstream)
         named = {int(port) for port in _PORTS.findall(f"{upstream} {self._config}")}
         self._shown = sorted(named | set(shown))
         self._switches = switches or Switches()
+        self._is_public = False
         self._stack = ExitStack()
 
     def __enter__(self) -> "CloudflareTunnel":
@@ -109,7 +114,8 @@ class CloudflareTunnel:
 
     @property
     def config(self) -> Path:
-        return self.folder / "config.yml"
+        place = ".cloudflared/config.yml" if self._is_at_home else "config.yml"
+        return self.folder / place
 
     def log(self) -> str:
         """What cloudflared said so far."""
@@ -118,6 +124,30 @@ class CloudflareTunnel:
     def await_(self, work: Coroutine[Any, Any, T], patience_s: float = PATIENCE_S) -> T:
         """Have something done where the edge lives."""
         return asyncio.run_coroutine_threadsafe(work, self._loop.loop).result(patience_s)
+
+    def run_beside(
+        self, command: list[str], **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program in cloudflared's network, where the public name leads to the edge."""
+        if not self._is_public:
+            self._is_public = True
+            self.await_(self.namespace.show(self.port, PUBLIC_PORT))
+        hosts = self.folder / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {self.host}\n")
+        mounted = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return self.namespace.run(
+            lambda: subprocess.run(
+                ["unshare", "--mount", "sh", "-c", mounted, str(hosts), *command],
+                env=os.environ
+                | {"HOME": str(self.folder), "SSL_CERT_FILE": str(self.ca)}
+                | environment,
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=RUN_S,
+                check=False,
+            )
+        )
 
     def wait_until_connected(self) -> None:
         """Raises RuntimeError with what cloudflared said where it does not register."""
@@ -160,18 +190,19 @@ class CloudflareTunnel:
         credentials = {"AccountTag": "account", "TunnelSecret": secret, "TunnelID": TUNNEL}
         (self.folder / "credentials.json").write_text(json.dumps(credentials))
         known = f"tunnel: {TUNNEL}\ncredentials-file: {self.folder}/credentials.json\n"
+        self.config.parent.mkdir(exist_ok=True)
         self.config.write_text(known + self._config)
+        named = [] if self._is_at_home else ["--config", str(self.config)]
         is_ours = ("TUNNEL_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
         environment = {k: v for k, v in os.environ.items() if not k.upper().startswith(is_ours)}
         with (self.folder / "cloudflared.log").open("wb") as log:
             self.process: subprocess.Popen[bytes] = self.namespace.run(
                 lambda: subprocess.Popen(
                     [
-                        *(str(self._executable), "tunnel", "--config", str(self.config)),
+                        *(str(self._executable), "tunnel", *named),
                         *("--no-autoupdate", "--no-prechecks", "--protocol", self.protocol),
                         *("--edge", f"127.0.0.1:{EDGE_PORT}", "--cacert", str(self.ca)),
-                        *("--metrics", f"127.0.0.1:{METRICS_PORT}", "--loglevel", "debug"),
-                        *("--grace-period", f"{GRACE_S}s", "run"),
+                        *("--loglevel", "debug", "--grace-period", f"{GRACE_S}s", "run"),
                     ],
                     env=environment | {"HOME": str(self.folder)},
                     stdin=subprocess.DEVNULL,
@@ -185,7 +216,7 @@ class CloudflareTunnel:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE_S)
-        self._loop.call(self.namespace.hide_all)
+        self.await_(self.namespace.hide_all())
 
 
 class _LoopThread:
