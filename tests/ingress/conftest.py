@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,24 @@ from programs import HopscopeProcess, end, free_port, require, wait_for_port
 HERE = Path(__file__).parent
 
 
+@contextmanager
+def running_gateway(name: str) -> Iterator[int]:
+    """One of `gateways` in a process; its port."""
+    command = [sys.executable, str(HERE / "gateways.py"), name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        end(process)
+        process.stdout.close()
+
+
 @pytest.fixture
 def start_gateway() -> Iterator[Callable[[str], int]]:
     """Start one of `gateways` in a process; its port."""
-    started = []
-
-    def start(name: str) -> int:
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "gateways.py"), name], stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return int(process.stdout.readline())
-
-    yield start
-    for process in started:
-        end(process)
-        assert process.stdout is not None
-        process.stdout.close()
+    with ExitStack() as started:
+        yield lambda name: started.enter_context(running_gateway(name))
 
 
 @pytest.fixture

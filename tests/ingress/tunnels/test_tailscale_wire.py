@@ -43,13 +43,13 @@ def ends(tailnet: Tailnet, backend: RawUpstream) -> Iterator[Ends]:
 def test_an_upgrade_arrives_in_gos_spelling_and_order_with_fields_of_funnel(
     tailnet: Tailnet, backend: RawUpstream
 ) -> None:
+    tailnet.relay.source = "203.0.113.7:40000"
     with dial(tailnet) as caller:
         caller.send(ASKED)
         with backend.accept() as gateway:
             first, *lines = gateway.receive_head().decode().split("\r\n")[:-2]
     assert first == "GET /voice/stream HTTP/1.1"
     fields = dict(line.split(": ", 1) for line in lines)
-    assert fields.pop("X-Forwarded-For") == "127.0.0.1"
     assert list(fields.items()) == [
         ("Host", "gw.tail-scale.ts.net"),
         ("User-Agent", "Twilio.TmeWs/1.0"),
@@ -58,6 +58,7 @@ def test_an_upgrade_arrives_in_gos_spelling_and_order_with_fields_of_funnel(
         ("Sec-Websocket-Version", "13"),
         ("Tailscale-Funnel-Request", "?1"),
         ("Upgrade", "websocket"),
+        ("X-Forwarded-For", "203.0.113.7"),
         ("X-Forwarded-Host", "gw.tail-scale.ts.net"),
         ("X-Forwarded-Proto", "https"),
         ("Accept-Encoding", "gzip"),

@@ -38,13 +38,15 @@ class FunnelRelay:
     """Listens on loopback in a thread of its own. A context manager.
 
     `peer` may be set anew while it runs; `port` is where clients dial, `public_port` what they
-    believe to have dialled. `refusals` are what the node said in place of 101.
+    believe to have dialled. `source` is what it says of where they come from, their own address
+    where it is "". `refusals` are what the node said in place of 101.
     """
 
-    def __init__(self, peer: Peer, public_port: int = 443) -> None:
+    def __init__(self, peer: Peer, port: int = 0, public_port: int = 443) -> None:
         self.peer = peer
         self.public_port = public_port
-        self.port = 0
+        self.port = port
+        self.source = ""
         self.refusals: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -63,7 +65,7 @@ class FunnelRelay:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
@@ -107,7 +109,7 @@ class FunnelRelay:
         if not name:
             raise Refused("no name")
         async with asyncio.timeout(DIAL_S):
-            source = _address(client[1])
+            source = self.source or _address(client[1])
             return await ingress(self.peer, source, f"{name}:{self.public_port}"), hello
 
 

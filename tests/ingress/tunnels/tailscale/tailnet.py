@@ -32,6 +32,8 @@ _ENVIRONMENT = {
     "TS_ASSUME_NETWORK_UP_FOR_TEST": "1",
     "TS_DISABLE_PORTMAPPER": "1",
     "TS_NO_LOGS_NO_SUPPORT": "1",
+    # The nodes find each other at 127.0.0.1 alone, whatever bridges other programs put up and down.
+    "TS_DEBUG_OMIT_LOCAL_ADDRS": "1",
     # A certificate that is there is taken whoever signed it, and nobody is asked for another one.
     "TS_DEBUG_ACME_DIRECTORY_URL": "http://127.0.0.1:9/directory",
 }
@@ -127,14 +129,16 @@ class Node:
 
 class Tailnet:
     """A context manager. `authority` is a folder with ca.pem and ca.key; one is made without it.
+    `port` is where the relay shall listen, any by default.
 
     `host` is the gateway node's public name, `address` where the relay listens for port 443, `cli`
     the real `tailscale` command at the gateway node. `door` leads to its port 443 as one of the
     tailnet sees it.
     """
 
-    def __init__(self, folder: Path, authority: Path | None = None) -> None:
+    def __init__(self, folder: Path, authority: Path | None = None, port: int = 0) -> None:
         self.folder = folder
+        self.port = port
         self.host = f"gw.{DOMAIN}"
         self.url = f"https://{self.host}"
         self.authority = authority or folder
@@ -154,7 +158,7 @@ class Tailnet:
                 stack.callback(node.stop)
             _side_by_side(self._come_up, self.gateway, self.edge)
             self._meet()
-            self.relay = stack.enter_context(FunnelRelay(self._peer()))
+            self.relay = stack.enter_context(FunnelRelay(self._peer(), self.port))
             web = Peer(self.edge.socks_port, self.relay.peer.host, 443)
             self.door = stack.enter_context(TailnetDoor(web))
             self._stack = stack.pop_all()
@@ -176,6 +180,10 @@ class Tailnet:
     def cli(self, *arguments: str) -> str:
         return self.gateway.cli(*arguments)
 
+    def cli_reading(self, text: str, *arguments: str) -> str:
+        """The same with something to read on its standard input."""
+        return self.gateway.cli(*arguments, text=text)
+
     def log(self) -> str:
         return self.gateway.log()
 
@@ -185,11 +193,12 @@ class Tailnet:
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Serve by this JSON, whatever was served before."""
-        self.gateway.cli("serve", "set-raw", text=json.dumps(config))
+        self.cli_reading(json.dumps(config), "serve", "set-raw")
 
     def reset(self) -> None:
-        """Serve nothing; forget what the relay was told."""
+        """Serve nothing; the relay knows of nothing."""
         self.configure({})
+        self.relay.source = ""
         self.relay.refusals.clear()
 
     def serve_status(self) -> dict[str, Any]:

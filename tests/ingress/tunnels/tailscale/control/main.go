@@ -30,6 +30,12 @@ import (
 
 const domain = "tail-scale.ts.net"
 
+// forNobody is a filter of one rule that nobody fits: none at all would mean "as before".
+var forNobody = []tailcfg.FilterRule{{
+	SrcIPs:   []string{"192.0.2.1/32"},
+	DstPorts: []tailcfg.NetPortRange{{IP: "192.0.2.1/32", Ports: tailcfg.PortRangeAny}},
+}}
+
 func main() {
 	address := "127.0.0.1"
 	if len(os.Args) > 1 {
@@ -113,7 +119,7 @@ func (t *tailnet) stream(ctx context.Context, writer testcontrol.MapStreamWriter
 			withoutIngress(response)
 		}
 		if noPackets {
-			response.PacketFilter = []tailcfg.FilterRule{}
+			response.PacketFilter = forNobody
 		}
 		if writer.SendMapMessage(response) != nil || !t.keepAlive(ctx, writer, changed) {
 			return

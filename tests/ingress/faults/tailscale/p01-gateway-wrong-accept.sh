@@ -1,0 +1,11 @@
+# row = "P01"
+# says = "The gateway's 101 answers another key, and tailscaled passes it on."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# gateway = "wrong_accept"
+# client = "101 bad"
+# backend = ["Upgrade: websocket"]
+# hop = "gateway"
+# phase = "response"
+# rule = "HS06"

@@ -1,0 +1,11 @@
+# row = "P04"
+# says = "The gateway's 101 lacks Upgrade: a bare 502 by tailscaled."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# gateway = "no_upgrade_in_101"
+# client = "502"
+# backend = ["Upgrade: websocket"]
+# hop = "gateway"
+# phase = "response"
+# rule = "AN01"

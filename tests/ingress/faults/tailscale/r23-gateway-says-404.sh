@@ -1,0 +1,11 @@
+# row = "R23"
+# says = "The gateway has no such path; its 404 passes."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# gateway = "no_route"
+# client = "404"
+# backend = ["Upgrade: websocket"]
+# hop = "gateway"
+# phase = "request"
+# rule = "AN04"

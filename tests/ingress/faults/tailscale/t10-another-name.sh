@@ -1,0 +1,10 @@
+# row = "T10"
+# says = "The node was renamed, and calls come by its old name: no Funnel for it."
+# host = "old.tail-scale.ts.net"
+# server_name = "old.tail-scale.ts.net"
+# secure = true
+# client = "tls eof"
+# backend = ["nothing"]
+# hop = "tailscale"
+# phase = "tls"
+# rule = "NE11"

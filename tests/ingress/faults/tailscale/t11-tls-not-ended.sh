@@ -1,0 +1,11 @@
+# row = "T11"
+# says = "--tcp passes TLS on to the plain sidecar."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# client = "tls eof"
+# backend = ["nothing"]
+# hop = "tailscale"
+# phase = "tls"
+# rule = "NE11"
+tailscale funnel --bg --tcp=443 tcp://@upstream@

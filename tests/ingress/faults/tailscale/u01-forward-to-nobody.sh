@@ -1,0 +1,11 @@
+# row = "U01"
+# says = "TLS is ended, and nobody listens behind: the handshake is cut."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# client = "tls eof"
+# backend = ["nothing"]
+# hop = "tailscale"
+# phase = "tls"
+# rule = "NE11"
+tailscale funnel --bg --tls-terminated-tcp=443 tcp://@refused@
