@@ -27,7 +27,7 @@ test: $(READY)
 test-ingress: $(READY) tools
 	$(BIN)/python -m pytest $(wildcard $(TUNNELS) tests/containers)
 
-tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/axe.installed
+tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/containers.built $(TOOLS)/axe.installed
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -72,6 +72,10 @@ $(TOOLS)/tailscale.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/tailscale/go.* 
 
 $(TOOLS)/cloudflared.built: $(TUNNELS)/build $(wildcard $(TUNNELS)/cloudflare/go.*) | $(TOOLS)/go
 	$(TUNNELS)/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS) cloudflared
+	touch $@
+
+$(TOOLS)/containers.built: tests/containers/build $(wildcard tests/containers/tools/*/go.*) | $(TOOLS)/go
+	tests/containers/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS)
 	touch $@
 
 # The accessibility rules that the tests of the live page run in the browser.
