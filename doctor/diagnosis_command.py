@@ -90,7 +90,10 @@ def lint(
         Path | None, typer.Option(help="Write the findings as SARIF 2.1.0.", metavar="OUT.sarif")
     ] = None,
 ) -> None:
-    """Read ingress configurations: what they make of the voice paths, and what is wrong."""
+    """Read ingress configurations: what they make of the voice paths, and what is wrong.
+
+    - is standard input.
+    """
     from rich.console import Console
 
     from doctor.linting import engine
@@ -102,9 +105,11 @@ def lint(
     reports = {file: engine.lint_file(file, None, paths) for file in files}
     findings = [finding for report in reports.values() for finding in report.findings]
     if sarif is not None:
-        sarif.write_text(
-            json.dumps(as_sarif(findings, engine.all_rules()), indent=2) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(as_sarif(findings, engine.all_rules()), indent=2) + "\n"
+        try:
+            sarif.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise typer.BadParameter(f"--sarif {sarif}: {error.strerror}.") from None
     if as_json:
         print_json(engine.as_json(reports))
     else:

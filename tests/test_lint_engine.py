@@ -14,6 +14,7 @@ from doctor.linting.findings import Becomes, LintFinding, LintReport, Paths
 from doctor.linting.ignores import ignored_rules, without_ignored
 from doctor.linting.kinds import LINTERS, kind_of_text
 from doctor.linting.nginx_dump import sections
+from doctor.linting.reading import SIZE_MAX
 
 STRIPPING = """\
 server {
@@ -124,7 +125,7 @@ def test_a_linter_that_is_missing_is_told_as_such(
 def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path) -> None:
     big = tmp_path / "big.conf"
     with big.open("wb") as stream:
-        stream.truncate(engine.SIZE_MAX + 1)
+        stream.truncate(SIZE_MAX + 1)
     cases = [
         (tmp_path / "absent.conf", "there is no such file"),
         (tmp_path, "it is a folder; name the files in it"),
@@ -132,7 +133,7 @@ def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path) -> None:
         (write(tmp_path, "empty.conf", " \n"), "it is empty"),
         (write(tmp_path, "notes.txt", "call the customer"), "known are nginx, haproxy"),
         (write(tmp_path, "binary.conf", "\0\1"), "it is binary"),
-        (big, "more than 16 MiB"),
+        (big, "more than 4 MiB"),
         (write(tmp_path, "nginx.conf", "http {"), "line 1: the file ends within a block"),
     ]
     for path, told in cases:
@@ -145,10 +146,10 @@ def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_a_file_that_this_user_may_not_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, flags: int) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("doctor.linting.reading.os.open", refuse)
     report = engine.lint_file(write(tmp_path, "nginx.conf", "a"), None, Paths())
     assert "Permission denied; may this user read it?" in report.unreadable
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from doctor.linting.nodes import Unreadable
+from doctor.linting.reading import read_text
 from doctor.linting.urls import shown_url
 
 _DEPTH_MAX = 12
@@ -150,11 +151,7 @@ class _Reader:
                 return [include]
         block: list[Directive] = []
         for path in found:
-            try:
-                text = path.read_text("utf-8", errors="replace")
-            except OSError as error:
-                raise Unreadable(f"{path}: {error.strerror}; may this user read it?") from None
-            block += self.read(text, path, depth + 1)
+            block += self.read(read_text(path), path, depth + 1)
         return block
 
     def _found(self, pattern: str, file: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Lint a file: which program it is for, what its linter finds, what comments in it silence."""
 
-import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module, util
@@ -13,6 +12,7 @@ from doctor.linting.kinds import LINTERS, kind_of_text
 from doctor.linting.listing import print_reports
 from doctor.linting.nginx_dump import sections
 from doctor.linting.nodes import Unreadable
+from doctor.linting.reading import read_text
 
 __all__ = [
     "all_rules",
@@ -24,7 +24,6 @@ __all__ = [
     "print_reports",
     "read_text",
 ]
-SIZE_MAX = 16 << 20  # bytes; more is a log, not a configuration
 
 
 class Linter(Protocol):
@@ -58,7 +57,10 @@ def lint_text(text: str, path: Path, kind: str | None, paths: Paths) -> LintRepo
     linter = linter_of(kind)
     if linter is None:
         return LintReport(unreadable=f"{path}: there is no linter for {kind}")
-    report = linter.lint(text, path, paths)
+    try:
+        report = linter.lint(text, path, paths)
+    except RecursionError:  # no configuration is as deep
+        report = LintReport(unreadable=f"{path}: it is nested too deeply")
     if report.unreadable:
         told = report.unreadable
         return LintReport(unreadable=told if str(path) in told else f"{path}: {told}")
@@ -78,32 +80,6 @@ def kind_of(path: Path, text: str | None = None) -> str | None:
         except Unreadable:
             return None
     return kind_of_text(path, text)
-
-
-def read_text(path: Path) -> str:
-    """A configuration's text. Raises Unreadable with one sentence that says what to do."""
-    try:
-        if path.is_dir():
-            raise Unreadable(f"{path}: it is a folder; name the files in it")
-        if path.stat().st_size > SIZE_MAX:
-            raise Unreadable(f"{path}: it has more than {SIZE_MAX >> 20} MiB: no configuration")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise Unreadable(f"{path}: there is no such file; is the path right?") from None
-    except OSError as error:
-        raise Unreadable(f"{path}: {error.strerror}; may this user read it?") from None
-    except ValueError:  # a null byte in the name
-        raise Unreadable(f"{path!r}: is no name of a file") from None
-    return decoded(path, data)
-
-
-def decoded(path: Path, data: bytes) -> str:
-    """UTF-8, or UTF-16 with its mark: what PowerShell writes for `nginx -T > FILE`."""
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
-    if "\0" in text:
-        raise Unreadable(f"{path}: it is binary; name a configuration, which is text")
-    return text.replace("\r\n", "\n")
 
 
 def linter_of(kind: str) -> Linter | None:

@@ -20,6 +20,8 @@ from doctor.linting.haproxy_expressions import (
     substituted,
 )
 from doctor.linting.haproxy_parser import Config, Line, Proxy
+from doctor.linting.nodes import Unreadable
+from doctor.linting.reading import read_text
 from doctor.linting.ways import Request
 
 # "proxied" to a server; "redirected" and "answered" by HAProxy; "unrouted": no backend, no server.
@@ -131,8 +133,8 @@ def follow(frontend: Proxy, request: Request, config: Config) -> Passage:
 def _reader(config: Config) -> ReadFile:
     def read(name: str) -> str | None:
         try:
-            return (config.folder / name).read_text("utf-8", errors="replace")
-        except (OSError, ValueError):
+            return read_text(config.folder / name)
+        except Unreadable:
             return None
 
     return read

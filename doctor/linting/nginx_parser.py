@@ -18,6 +18,7 @@ from crossplane.analyzer import (  # type: ignore[import-untyped, unused-ignore]
 
 from doctor.linting.nginx_dump import sections
 from doctor.linting.nodes import Unreadable
+from doctor.linting.reading import read_text
 from doctor.linting.urls import shown_url
 
 # Files that every nginx.conf includes and that say nothing about where a request goes.
@@ -137,18 +138,13 @@ class _Reader:
         for base in (folder, *folder.absolute().parents[:3]):
             names = sorted(glob.glob(str(base / pattern))) if "\0" not in pattern else []
             if names:
-                return [(Path(name), _text(Path(name))) for name in names if Path(name).is_file()]
+                files = [Path(name) for name in names if Path(name).is_file()]
+                is_found = files or glob.has_magic(pattern)
+                return [(each, read_text(each)) for each in files] if is_found else None
             if glob.has_magic(pattern) and (base / pattern).parent.is_dir():
                 return []
         is_relative_glob = glob.has_magic(pattern) and not pattern.startswith("/")
         return [] if is_relative_glob else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError as error:
-        raise Unreadable(f"{path}: {error.strerror}; may this user read it?") from None
 
 
 def _parse_text(text: str, file: Path, context: str | None) -> tuple[Directive, ...]:
