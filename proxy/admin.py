@@ -8,9 +8,11 @@ have it without the token, and it asks for the token then.
 
 import asyncio
 import hmac
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain, islice
 from time import perf_counter
 from typing import Any
 
@@ -41,6 +43,7 @@ _SECURITY_HEADERS = {
 }
 _NOT_ARMED = "no probe of this id is armed; POST /api/probes arms one\n"
 BODY_LIMIT = 16 << 10
+LINES_AT_ONCE = 50
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Explain = Callable[[Mapping[str, Any]], Mapping[str, str] | None]
 # Takes the public URL, if one was named; None while another examination runs.
@@ -87,6 +90,9 @@ class Admin:
                 web.get("/api/calls/{id}", self._call),
                 web.get("/api/route", self._route),
                 web.get("/api/sessions", self._sessions),
+                web.get("/api/captures", self._captures),
+                web.get("/api/captures/{id}", self._capture),
+                web.post("/api/captures/{id}", self._begin_capture),
                 web.get("/api/events", self._events),
                 web.post("/api/probes", self._arm_probe),
                 web.delete("/api/probes/{probe_id}", self._disarm_probe),
@@ -258,6 +264,40 @@ class Admin:
                 ],
             }
         )
+
+    async def _captures(self, _request: web.Request) -> web.Response:
+        return web.json_response({"captures": self._sidecar.captures.lines()})
+
+    async def _begin_capture(self, request: web.Request) -> web.Response:
+        """Keep what passes over a running session from now on. The id may be a CallSid."""
+        name, pairs = request.match_info["id"], self._sidecar.relay.pairs
+        ids = [key for key, pair in pairs.items() if name in (key, pair.session.media.call_sid)]
+        if not ids:
+            raise web.HTTPNotFound(text="no session of this id or CallSid runs\n")
+        if self._sidecar.relay.capture(ids[-1], self._sidecar.captures) is None:
+            raise web.HTTPConflict(text="its frames can't be followed at this moment; try again\n")
+        return web.json_response({"id": ids[-1]}, status=201)
+
+    async def _capture(self, request: web.Request) -> web.StreamResponse:
+        """The handshake and the frames of a captured session, as lines of JSON."""
+        session_id = request.match_info["id"]
+        capture = self._sidecar.captures.get(session_id)
+        row = await self._sidecar.history.get(session_id)
+        if capture is None or row is None:
+            raise web.HTTPNotFound(text="nothing is kept of this id; /api/captures lists what is\n")
+        self._add_running_session(row)
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/jsonl"} | _SECURITY_HEADERS
+        )
+        await response.prepare(request)
+        frames = list(capture.frames)
+        head = {"hopscope": "capture", "handshake": row, "dropped": capture.dropped}
+        lines = chain([head], (frame.line() for frame in frames))
+        while some := list(islice(lines, LINES_AT_ONCE)):
+            async with asyncio.timeout(LISTENER_STALL_S):
+                await response.write("".join(json.dumps(line) + "\n" for line in some).encode())
+            await asyncio.sleep(0)  # frames of calls wait meanwhile
+        return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         telemetry = self._sidecar.telemetry

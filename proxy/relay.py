@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 
+from proxy.capture import Capture, Captures
 from proxy.frames import close_frame
 from proxy.session import SENDERS, Ending, Sender, Session
 from proxy.settings import Limits
@@ -59,7 +60,7 @@ class Side:
         self.fd = sock.fileno()
         self.recv = sock.recv
         self.send = sock.send
-        self.read = session.readers[sender].receive_data
+        self.read = session.reading(sender)
         self.sender: Sender = sender
         self.out = out  # read from the peer and not yet taken by this side
         self.out_since = 0.0  # when this side last took something, while `out` waits
@@ -127,6 +128,22 @@ class Relay:
             elif wire.eof and not side.gone:
                 self._receive_eof(side, now)
             self._rewatch(side)
+
+    def capture(self, session_id: str, captures: Captures) -> Capture | None:
+        """Begin to keep what passes over a running session; None where that can't be followed."""
+        pair = self.pairs.get(session_id)
+        if pair is None:
+            return None
+        session = pair.session
+        if session.capture is None:
+            skips = {sender: session.readers[sender].bytes_to_boundary for sender in SENDERS}
+            known: dict[str, int] = {who: skip for who, skip in skips.items() if skip is not None}
+            if len(known) != len(skips):
+                return None  # blind, or within a header: the next try may be luckier
+            session.capture = captures.begin(session_id, session.started_at, known)
+            for side in (pair.client, pair.server):
+                side.read = session.reading(side.sender)
+        return session.capture
 
     def close(self) -> None:
         """End every session at once; for the very end of the process."""

@@ -48,6 +48,7 @@ class Route:
     connect_seconds: float = 5.0
     handshake_seconds: float = 15.0
     response_seconds: float = 60.0
+    capture: bool = False
 
     def matches(self, host: str, path: str) -> bool:
         if self.host is not None and not _host_matches(self.host, host):

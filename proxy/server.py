@@ -57,6 +57,7 @@ class Sidecar:
         self.probes = Probes()
         self.promises = Promises()
         self.sampling = settings.media.sampling()
+        self.captures = settings.capture.captures()
         self.occupancy = Occupancy()
         self.echo: Upstream | None = None
         self.address: HostPort | None = None  # where it listens, once it does
@@ -94,6 +95,8 @@ class Sidecar:
         self.routes = settings.routes()
         self.relay.set_limits(settings.limits)
         self.sampling = settings.media.sampling()
+        bounds = settings.capture
+        self.captures.set_limits(bounds.session_bytes, bounds.total_bytes, bounds.seconds)
         self.telemetry.say(
             "reloaded",
             routes=[f"{route.name} -> {route.upstream}" for route in self.routes],
@@ -142,9 +145,12 @@ class Sidecar:
                 self.occupancy.leave(place)
             self._look_at(ended)
             self._blind_told.discard(ended.id)
+            self.captures.end(ended.id, perf_counter())
             self.telemetry.session_ended(ended)
             self._check_empty()
 
+        if any(route.capture for route in self.routes if route.name == session.route):
+            session.capture = self.captures.begin(session.id, session.started_at)
         self.relay.begin(session, client, server, end)
         if self._has_said_goodbye and session.id in self.relay.pairs:
             self._say_goodbye(self.relay.pairs[session.id])
@@ -210,6 +216,7 @@ class Sidecar:
         while True:
             await asyncio.sleep(TICK_S)
             self.relay.tick(perf_counter())
+            self.captures.tick(perf_counter())
             for pair in list(self.relay.pairs.values()):
                 self._look_at(pair.session)
             for missing in self.promises.overdue(time.monotonic(), self.routes):

@@ -4,10 +4,12 @@ A session ends once, for the first reason that applies: a Close frame answered o
 end of the stream, an EOF without one, a reset, a time limit, or the drain of the sidecar.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
+from proxy.capture import Capture
 from proxy.frames import OPCODES, TEXT, CloseSeen, FrameReader, Seen, WentBlind
 from proxy.media import MESSAGE_LIMIT, SERVER_MESSAGE_LIMIT, MediaReader, Sampling
 
@@ -30,6 +32,7 @@ class Session:
 
     __slots__ = (
         "blind",
+        "capture",
         "closes",
         "ended_at",
         "ended_by",
@@ -64,6 +67,7 @@ class Session:
         }
         self.media = MediaReader()
         self.sampling = sampling or Sampling()  # asked once, if this is a Twilio stream
+        self.capture: Capture | None = None  # of its payloads, where somebody asked for it
         self.closes: list[Close] = []  # the first of each sender, in the order they were seen
         self.blind: list[tuple[Sender, WentBlind]] = []
         self.eof_from: list[Sender] = []
@@ -79,7 +83,19 @@ class Session:
 
     def receive_data(self, sender: Sender, data: bytes, now: float) -> None:
         """Read bytes that were already passed on."""
-        self.receive_seen(sender, self.readers[sender].receive_data(data, now), now)
+        self.receive_seen(sender, self.reading(sender)(data, now), now)
+
+    def reading(self, sender: Sender) -> Callable[[bytes, float], Sequence[Seen]]:
+        """What takes a sender's bytes; the relay keeps it at hand for its hot path."""
+        if self.capture is None:
+            return self.readers[sender].receive_data
+        return partial(self._receive_captured, self.capture, sender)
+
+    def _receive_captured(
+        self, capture: Capture, sender: Sender, data: bytes, now: float
+    ) -> Sequence[Seen]:
+        capture.receive_data(sender, data, now)
+        return self.readers[sender].receive_data(data, now)
 
     def receive_seen(self, sender: Sender, what: Sequence[Seen], now: float) -> None:
         """Take what a sender's reader found worth a closer look."""

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from proxy.capture import Captures
 from proxy.http1 import TOKEN
 from proxy.media import Read, Sampling
 from proxy.refusals import Refusals, nearest
@@ -189,6 +190,8 @@ class RouteSettings(_Strict):
     connect_seconds: Seconds = 5
     handshake_seconds: Seconds = 15
     response_seconds: Seconds = 60
+    # Whether what passes over its streams is kept; see [capture].
+    capture: bool = False
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -243,6 +246,19 @@ class MediaSettings(_Strict):
         return Sampling(self.read, self.sample_every)
 
 
+class CaptureSettings(_Strict):
+    """Bounds on what is kept in memory of captured streams; see proxy/capture.py."""
+
+    # A call of ten minutes: 60,000 messages of 20 ms both ways, 470 bytes each as they are kept.
+    session_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 30)] = 32 << 20
+    total_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 34)] = 128 << 20
+    # Of an ended stream.
+    seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600
+
+    def captures(self) -> Captures:
+        return Captures(self.session_bytes, self.total_bytes, self.seconds)
+
+
 class HistorySettings(_Strict):
     enabled: bool = True
     # None: history.sqlite3 in the user's state directory.
@@ -275,6 +291,7 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
     limits: Limits = Limits()
     media: MediaSettings = MediaSettings()
+    capture: CaptureSettings = CaptureSettings()
     history: HistorySettings = HistorySettings()
 
     @model_validator(mode="after")

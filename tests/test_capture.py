@@ -1,0 +1,166 @@
+"""Captures: which frames are kept, what of them, and for how long."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame as Sent
+from websockets.frames import Opcode
+
+from feeds import every_split
+from proxy.capture import PAYLOAD_LIMIT, Capture, Captures, parse_frame
+from proxy.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from proxy.redact import HIDDEN
+
+MIB = 1 << 20
+
+
+def _wire(*frames: Sent, mask: bool = False) -> bytes:
+    return b"".join(frame.serialize(mask=mask) for frame in frames)
+
+
+def _captured(data: bytes, sender: str = "server") -> Capture:
+    capture = Capture(10.0, 16 * MIB)
+    capture.receive_data(sender, data, 12.5)
+    return capture
+
+
+def _text(value: Any) -> Sent:
+    return Sent(Opcode.TEXT, json.dumps(value).encode())
+
+
+def test_every_frame_is_kept_however_its_bytes_come() -> None:
+    data = _wire(
+        Sent(Opcode.TEXT, b"hello"),
+        Sent(Opcode.PING, b""),
+        Sent(Opcode.BINARY, b"x" * 70_000),
+        Sent(Opcode.BINARY, b"y" * 300, fin=False),
+        Sent(Opcode.CONT, b"z"),
+        Sent(Opcode.CLOSE, b"\x03\xe8bye"),
+    )
+    for parts in every_split(data):
+        capture = Capture(0.0, 16 * MIB)
+        for part in parts:
+            capture.receive_data("server", part, 1.0)
+        kept = [(frame.opcode, frame.fin, frame.payload) for frame in capture.frames]
+        assert kept == [
+            (TEXT, True, b"hello"),
+            (PING, True, b""),
+            (BINARY, True, b"x" * 70_000),
+            (BINARY, False, b"y" * 300),
+            (CONTINUATION, True, b"z"),
+            (CLOSE, True, b"\x03\xe8bye"),
+        ]
+
+
+def test_a_masked_frame_is_kept_in_clear_with_its_mask() -> None:
+    capture = _captured(_wire(Sent(Opcode.TEXT, b"hello"), mask=True), "client")
+    [frame] = capture.frames
+    assert (frame.payload, len(frame.mask), frame.length, frame.at) == (b"hello", 4, 5, 2.5)
+
+
+def test_custom_parameters_and_what_is_called_a_secret_are_hidden() -> None:
+    start = {"event": "start", "start": {"callSid": "CA1", "customParameters": {"token": "s3c"}}}
+    told = {"api_key": "s3c", "deep": [{"Authorization": "s3c"}], "payload": "x" * 300 + "1"}
+    for message in (start, told):
+        [frame] = _captured(_wire(_text(message))).frames
+        assert frame.payload is not None
+        assert b"s3c" not in frame.payload
+        assert HIDDEN.encode() in frame.payload
+        assert frame.note == "secrets were hidden"
+        assert frame.length == len(json.dumps(message))
+
+
+def test_what_has_no_secret_is_kept_to_the_byte() -> None:
+    odd = b'{ "event" : "media",  "media":{"payload":"//8="} }'
+    [frame] = _captured(_wire(Sent(Opcode.TEXT, odd))).frames
+    assert (frame.payload, frame.note) == (odd, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _wire(Sent(Opcode.TEXT, b'{"token":', fin=False), Sent(Opcode.CONT, b'"s3c"}')),
+        b"\xc1\x04\x00s3c",
+        _wire(Sent(Opcode.TEXT, b"plain text with abcdefghij0123456789s3c in it")),
+        _wire(Sent(Opcode.TEXT, b"[" * 5000 + b'{"token":"abcdefghij0123456789s3c"}')),
+        _wire(Sent(Opcode.CLOSE, b"\x03\xe8token abcdefghij0123456789s3c")),
+    ],
+    ids=["fragments", "compressed", "no JSON", "too deep", "close reason"],
+)
+def test_what_cannot_be_searched_is_not_kept(data: bytes) -> None:
+    frames = _captured(data).frames
+    assert frames
+    for frame in frames:
+        assert b"s3c" not in (frame.payload or b"")
+        assert frame.note
+
+
+def test_who_comes_in_the_middle_of_a_frame_begins_with_the_next() -> None:
+    data = _wire(Sent(Opcode.TEXT, b'{"token":"s3c', fin=False), Sent(Opcode.CONT, b'"}'))
+    data += _wire(Sent(Opcode.TEXT, b"whole"))
+    capture = Capture(0.0, MIB, {"client": 0, "server": 5})
+    capture.receive_data("server", data[len(_wire(Sent(Opcode.TEXT, b'{"token":"s3c'))) - 5 :], 1.0)
+    assert [frame.payload for frame in capture.frames] == [None, b"whole"]
+
+
+def test_a_frame_that_is_too_long_is_told_without_its_payload() -> None:
+    data = _wire(Sent(Opcode.BINARY, b"x" * (PAYLOAD_LIMIT + 1)), Sent(Opcode.TEXT, b"next"))
+    capture = Capture(0.0, 16 * MIB)
+    for start in range(0, len(data), 65536):
+        capture.receive_data("server", data[start : start + 65536], 1.0)
+    long, following = capture.frames
+    assert (long.payload, long.length, long.note) == (
+        None,
+        PAYLOAD_LIMIT + 1,
+        "too long to be kept",
+    )
+    assert following.payload == b"next"
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_fail_it(data: bytes) -> None:
+    _captured(data)
+
+
+def test_the_oldest_frames_make_room() -> None:
+    capture = Capture(0.0, 10_000)
+    for number in range(100):
+        capture.receive_data("server", _wire(Sent(Opcode.BINARY, bytes([number]) * 1000)), number)
+    assert capture.bytes <= 10_000
+    assert capture.dropped == 100 - len(capture.frames)
+    assert capture.frames[-1].payload == bytes([99]) * 1000
+
+
+def test_captures_are_forgotten_when_they_are_too_old_or_too_many() -> None:
+    captures = Captures(MIB, 2 * MIB, 60.0)
+    for name in ("a", "b", "c"):
+        captures.begin(name, 0.0).receive_data(
+            "server", _wire(Sent(Opcode.BINARY, os.urandom(900_000))), 1.0
+        )
+    first = captures.get("a")
+    captures.tick(2.0)
+    assert captures.get("a") is None
+    assert first is not None
+    assert not first.frames
+    first.receive_data("server", _wire(Sent(Opcode.TEXT, b"more")), 3.0)
+    assert not first.frames, "its session goes on, and nothing of it is kept"
+    captures.end("b", 10.0)
+    captures.tick(69.0)
+    assert [line["id"] for line in captures.lines()] == ["b", "c"]
+    captures.tick(71.0)
+    assert [line["id"] for line in captures.lines()] == ["c"]
+
+
+@given(
+    st.sampled_from([TEXT, BINARY, CLOSE, PING]),
+    st.binary(max_size=100) | st.text(max_size=30).map(str.encode),
+    st.booleans(),
+)
+def test_a_line_reads_back_as_its_frame(opcode: int, payload: bytes, is_masked: bool) -> None:
+    sent = Sent(Opcode(opcode), payload)
+    [frame] = _captured(_wire(sent, mask=is_masked)).frames
+    assert parse_frame(json.loads(json.dumps(frame.line()))) == frame

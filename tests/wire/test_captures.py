@@ -1,0 +1,96 @@
+"""Captures of running streams: begun at once or later, told as lines, no byte changed."""
+
+import http.client
+import json
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+
+from peers import RawUpstream, RunningSidecar, StartSidecar
+from proxy.redact import HIDDEN
+
+
+def _ask(sidecar: RunningSidecar, method: str, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", sidecar.admin_port, timeout=10)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def _lines(sidecar: RunningSidecar, session_id: str) -> list[dict[str, Any]]:
+    status, body = _ask(sidecar, "GET", f"/api/captures/{session_id}")
+    assert status == 200, body
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def _until_captured(sidecar: RunningSidecar, session_id: str, frames: int) -> list[dict[str, Any]]:
+    found: list[list[dict[str, Any]]] = []
+
+    def is_there() -> bool:
+        found.append(_lines(sidecar, session_id))
+        return len(found[-1]) > frames
+
+    sidecar.wait_until(is_there, f"{frames} frames")
+    return found[-1]
+
+
+START = json.dumps(
+    {"event": "start", "start": {"callSid": "CA1", "customParameters": {"token": "s3cret"}}}
+).encode()
+
+
+def test_a_route_that_captures_keeps_each_frame_and_no_secret(
+    start_sidecar: StartSidecar, upstream: RawUpstream
+) -> None:
+    route = {"name": "voice", "upstream": upstream.url, "capture": True}
+    sidecar = start_sidecar(upstream=None, route=[route])
+    client, server = sidecar.upgrade(upstream)
+    masked = Frame(Opcode.TEXT, START).serialize(mask=True)
+    client.send(masked)
+    assert server.receive(len(masked)) == masked
+    server.send(b"\x82\x03abc")
+    assert client.receive(5) == b"\x82\x03abc"
+    session_id = sidecar.event("handshake")["id"]
+    head, first, second = _until_captured(sidecar, session_id, 2)
+    assert head["hopscope"] == "capture"
+    assert head["handshake"]["id"] == session_id
+    assert (first["sender"], first["length"]) == ("client", len(START))
+    assert json.loads(first["text"])["start"]["customParameters"] == {"token": HIDDEN}
+    assert (second["sender"], second["base64"]) == ("server", "YWJj")
+    assert "s3cret" not in json.dumps([head, first, second])
+    client.close()
+    server.close()
+    sidecar.event("session")
+    assert len(_lines(sidecar, session_id)) == 3  # an ended one is kept for a while
+    listed = json.loads(_ask(sidecar, "GET", "/api/captures")[1])["captures"]
+    assert [(each["id"], each["frames"], each["is_running"]) for each in listed] == [
+        (session_id, 2, False)
+    ]
+
+
+def test_a_running_stream_is_captured_from_the_next_frame_on(
+    sidecar: RunningSidecar, upstream: RawUpstream
+) -> None:
+    client, server = sidecar.upgrade(upstream)
+    session_id = sidecar.event("handshake")["id"]
+    assert _ask(sidecar, "GET", f"/api/captures/{session_id}")[0] == 404
+    long = Frame(Opcode.BINARY, b"x" * 1000).serialize(mask=False)
+    server.send(long[:500])
+    assert client.receive(500) == long[:500]
+    sidecar.wait_until(
+        lambda: sidecar.sidecar.relay.pairs[session_id].session.readers["server"].wire_bytes == 500,
+        "the first half",
+    )
+    assert _ask(sidecar, "POST", f"/api/captures/{session_id}")[0] == 201
+    server.send(long[500:] + b"\x82\x02hi")
+    assert client.receive(len(long) - 500 + 4) == long[500:] + b"\x82\x02hi"
+    [_, frame] = _until_captured(sidecar, session_id, 1)
+    assert frame["base64"] == "aGk="
+    client.close()
+
+
+def test_what_does_not_run_cannot_be_captured(sidecar: RunningSidecar) -> None:
+    assert _ask(sidecar, "POST", "/api/captures/nobody")[0] == 404
+    assert json.loads(_ask(sidecar, "GET", "/api/captures")[1]) == {"captures": []}
