@@ -5,6 +5,7 @@
 #   make check   ruff, mypy --strict and the tests
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
 #   make faults  run the fault laboratory and write docs/faults.md
+#   make ingress  lay real ingresses side by side and write docs/ingress.md
 #   make tools   build tailscaled and cloudflared for their tests (once; some minutes); axe-core
 #   make pictures   take the pictures of the live page that the docs show
 #   make test-ingress   the tests with real tunnels and containers
@@ -16,7 +17,7 @@ READY := $(VENV)/ready
 TOOLS := .tools
 TUNNELS := tests/ingress/tunnels
 
-.PHONY: run test test-ingress tools lint check format bench pictures faults clean
+.PHONY: run test test-ingress tools lint check format bench pictures faults ingress clean
 
 run: $(READY)
 	$(BIN)/hopscope up --demo
@@ -48,6 +49,9 @@ pictures: $(READY)
 
 faults: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m ingress.faults.fault_lab table docs/faults.md
+
+ingress: $(READY) tools
+	PYTHONPATH=tests $(BIN)/python -m ingress.side_by_side docs/ingress.md
 
 clean:
 	rm -rf $(VENV) $(TOOLS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

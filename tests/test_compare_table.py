@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,37 +12,9 @@ from doctor.comparing.table import added_ms, as_contract, make_table, ratio, wit
 from doctor.comparing.verdicts import exit_code, verdict_of, verdict_of_all
 from doctor.diagnosis import diagnose, sights_of
 from doctor.evidence import Exchange, Silence
-from doctor.passage import CallSeen, Manners, Passage, TargetSeen
-from sights import (
-    ECHOES,
-    SENT,
-    arrival,
-    changed,
-    echoes,
-    probe,
-    unreached,
-    upgrade,
-    without,
-)
-
-CALLS = tuple(
-    CallSeen(number, 0.2, 2.0, trip, 0.1, 24.0, 50, 50)
-    for number, trip in enumerate((0.5, 0.7, 0.6), 1)
-)
-SLOWER = tuple(replace(call, round_trip_ms=call.round_trip_ms * 2) for call in CALLS)
-GOOD = Manners("passed", "passed", "passed", "passed")
-
-
-def passage(
-    exchange: Exchange | None = None, name: str = "nginx", calls: Any = (), **changes: Any
-) -> Passage:
-    probe_changes = {key: changes.pop(key) for key in ("echoes", "silence") if key in changes}
-    made = probe("nginx", exchange, name=name, **probe_changes)
-    said = diagnose(sights_of([probe("sidecar", name="direct"), made]))
-    return Passage(name, made, said, calls=calls, **changes)
-
-
-DIRECT = replace(passage(name="direct", calls=CALLS, manners=GOOD), is_direct=True)
+from doctor.passage import Manners, Passage, TargetSeen
+from passages import CALLS, DIRECT, GOOD, SLOWER, passage
+from sights import ECHOES, SENT, arrival, changed, echoes, probe, unreached, upgrade, without
 
 
 def row(title: str, *passages: Passage) -> tuple[str, ...]:

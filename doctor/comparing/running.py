@@ -45,7 +45,7 @@ async def compare(
     Raises OSError for a CA file that cannot be read.
     """
     entries, notes = await _with_direct(entries, options)
-    ways = [_Way(entry, await _probe(entry, options)) for entry in entries]
+    ways = [_Way(entry, await probe_of(entry, options)) for entry in entries]
     progress("connecting")
     await asyncio.gather(*(way.probe.reach() for way in ways))
     progress("asking")
@@ -89,7 +89,7 @@ async def _with_direct(
         return tuple(entries), ("the sidecar does not tell where it listens",)
     url = checked_url(dialled(str(listen), options.admin), "the sidecar")
     direct = direct_entry(url, next((each.host for each in entries if each.host), None))
-    probe = await _probe(direct, options)
+    probe = await probe_of(direct, options)
     await probe.reach()
     if (await probe.finish()).broken is not None:
         return tuple(entries), (f"the sidecar at {url} is not reached from here: no direct way",)
@@ -97,7 +97,8 @@ async def _with_direct(
     return (direct, *entries), ()
 
 
-async def _probe(entry: Entry, options: ProbeOptions) -> PassingProbe:
+async def probe_of(entry: Entry, options: ProbeOptions) -> PassingProbe:
+    """One ingress's probe, by its own Host and address. Raises OSError."""
     own = replace(options, host=entry.host, resolve=dict(options.resolve) | dict(entry.resolve))
     plan, why_not = await make_plan([entry.hop], own)
     return PassingProbe(entry.hop, plan, is_behind=False, notes=why_not)

@@ -1,6 +1,6 @@
 """One table of several passages: the model that all renderings share (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -64,13 +64,18 @@ def added_ms(passage: Passage, direct: Passage) -> float | None:
 
 def ratio(passage: Passage, direct: Passage) -> float | None:
     """How many times as long as the direct way, by the rounds of both."""
-    there = {call.round: call.round_trip_ms for call in direct.calls if call.round_trip_ms}
-    ratios = [
-        call.round_trip_ms / there[call.round]
+    found = ratios(passage, direct, lambda call: call.round_trip_ms)
+    return median(found) if found else None
+
+
+def ratios(passage: Passage, direct: Passage, pick: Callable[[CallSeen], float]) -> list[float]:
+    """One time of each call by that of the direct call of the same round."""
+    there = {call.round: pick(call) for call in direct.calls if pick(call)}
+    return [
+        pick(call) / there[call.round]
         for call in passage.calls
         if call.received and call.round in there
     ]
-    return median(ratios) if ratios else None
 
 
 def as_contract(passages: Sequence[Passage], notes: Sequence[str]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ early bytes, say, breaks no client that waits for the 101, as RFC 6455 section 4
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from doctor.evidence import Arrival
+from doctor.evidence import Exchange
 from doctor.passage import CallSeen, Manners, Passed, TargetSeen
 from doctor.probing.asking import Asked, ask
 from doctor.probing.endurance import soak
@@ -40,16 +41,22 @@ class PassingProbe(HopProbe):
         """Upgrades for unusual targets, one after the other."""
         seen = []
         for variant in variants(self._plan.stream_path(self.hop)):
-            knock = await self._knock(variant.target)
-            if knock is None:
+            exchange = await self.exchange(variant.target)
+            if exchange is None:
                 return ()
-            asked, probe_id = knock
-            if asked.switched is not None:
-                asked.switched.abort()
-            answer = asked.exchange.answer
-            arrivals = await self._arrived(probe_id)
-            seen.append(judge_target(variant, answer.status if answer else None, arrivals))
+            status = exchange.answer.status if exchange.answer else None
+            seen.append(judge_target(variant, status, exchange.arrivals))
         return tuple(seen)
+
+    async def exchange(self, target: str = "") -> Exchange | None:
+        """One more upgrade and what arrived of it. None where no probe can be armed."""
+        knock = await self._knock(target)
+        if knock is None:
+            return None
+        asked, self._ids["target"] = knock
+        if asked.switched is not None:
+            asked.switched.abort()
+        return replace(asked.exchange, arrivals=await self._arrivals("target"))
 
     async def manners(self) -> Manners | None:
         """What the ends of a stream see of each other. None where no stream echoes."""
@@ -94,10 +101,6 @@ class PassingProbe(HopProbe):
         options = self._options
         asked = await ask(self._line, "upgrade", "GET", path, fields, options.answer_s, behind)
         return asked, probe_id
-
-    async def _arrived(self, probe_id: str) -> tuple[Arrival, ...] | None:
-        self._ids["target"] = probe_id
-        return await self._arrivals("target")
 
     async def _with_stream(self, way: Way) -> Passed:
         stream = await self.open_stream()

@@ -68,7 +68,8 @@ def _has(target: str, arrival: Arrival) -> bool:
 def rewritings(target: str) -> Iterator[str]:
     """What proxies are known to make of a target: each way with its path, with its query."""
     path, _, query = target.partition("?")
-    for new_path in dict.fromkeys(_paths(path)):
+    cut = [path[at:] for at, sign in enumerate(path) if sign == "/"]  # a mount is stripped
+    for new_path in dict.fromkeys(shape for each in cut or [path] for shape in _paths(each)):
         for new_query in dict.fromkeys(_queries(query)):
             yield new_path + (f"?{new_query}" if new_query else "")
 
