@@ -1,10 +1,16 @@
 """An examination from its files: what the linters are asked, and what becomes of their findings."""
 
 import asyncio
+import io
+import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from doctor.diagnosis_html import page
+from doctor.diagnosis_json import as_contract
+from doctor.diagnosis_text import print_diagnosis
 from doctor.evidence import Hop, HopKind
 from doctor.examination import Examination, examine, paths_of
 from doctor.linting.findings import Paths
@@ -49,11 +55,13 @@ def test_the_linters_are_asked_about_the_public_name_and_no_status_path(
     assert paths_of([], options).scheme == ""
 
 
-def examined(folder: Path, *configs: Path, config: str = "") -> Examination:
+def examined(
+    folder: Path, *configs: Path, config: str = "", options: ProbeOptions | None = None
+) -> Examination:
     """One nginx that is not there, with its configuration."""
     text = f'[[hop]]\nname = "front"\nkind = "nginx"\nurl = "http://127.0.0.1:{free_port()}"\n'
     (folder / "hops.toml").write_text(text + config)
-    options = ProbeOptions(host="voice.example.com", connect_s=2.0)
+    options = options or ProbeOptions(host="voice.example.com")
     return asyncio.run(examine(folder / "hops.toml", None, configs, options, lambda _: None))
 
 
@@ -99,3 +107,23 @@ def test_a_configuration_of_no_hop_is_noted(tmp_path: Path) -> None:
 def test_hops_that_cannot_be_known_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HopsError, match="there is no such file"):
         examined(tmp_path, config='config = "missing.conf"\n')
+
+
+def test_no_form_of_the_report_holds_a_secret_of_the_configuration_or_of_the_url(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "nginx.conf"
+    refusing = 'return 403 "token=hunter2 Bearer hunter2"; rewrite ^ /a?key_token=hunter2;'
+    file.write_text(NGINX.replace("location /voice/ {", "location /voice/ { " + refusing))
+    options = ProbeOptions(stream_path="/voice/stream?token=hunter2", auth_token="hunter2")
+    seen = examined(tmp_path, file, options=options)
+    assert "return 403 token=[hidden] Bearer [hidden]" in str(seen.diagnosis.configuration)
+    shown = io.StringIO()
+    print_diagnosis(Console(file=shown, width=1000), seen.diagnosis, seen.probes)
+    forms = [
+        json.dumps(as_contract(seen.diagnosis, seen.probes, 1.0)),
+        page(seen.diagnosis, seen.probes, "2026-01-01"),
+        shown.getvalue(),
+        *seen.notes,
+    ]
+    assert [form for form in forms if "hunter2" in form] == []

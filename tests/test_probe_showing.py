@@ -2,7 +2,13 @@
 
 import pytest
 
-from doctor.probing.showing import printable, shown_location, shown_pairs, shown_strange
+from doctor.probing.showing import (
+    printable,
+    shown_location,
+    shown_pairs,
+    shown_strange,
+    shown_words,
+)
 
 TOKEN = "abc123DEF456ghi789JKL0"
 
@@ -44,7 +50,7 @@ def test_a_redirect_is_shown_without_credentials_and_query_values(value: str, sh
     [
         (b"SSH-2.0-x\r\n", "SSH-2.0-x\\r\\n"),
         (b"\x15\x03\xff", "\\x15\\x03\\xff"),
-        (b"token=" + TOKEN.encode(), "[hidden]"),
+        (b"token=" + TOKEN.encode(), "token=[hidden]"),
         (b"HTTP/1.1 400 Bad\r\nSet-Cookie: s3cret\r\n\r\n", "HTTP/1.1 400 Bad\\r\\nSet-Cookie: "),
         (b"HTTP/1.1 400 Bad", "HTTP/1.1 400 Bad"),
         (b"", ""),
@@ -63,3 +69,25 @@ def test_what_came_in_place_of_a_head_is_printable_and_holds_no_secret(
 def test_only_the_beginning_is_kept() -> None:
     assert len(printable(b"a " * 5000)) == 300
     assert len(shown_strange(b"HTTP/1.1 " + b"a " * 50000)) <= 600
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("return 403 token=hunter2 (a.conf:1)", "return 403 token=[hidden] (a.conf:1)"),
+        ("rewrite ^ /x?stream_token=hunter2&a=b", "rewrite ^ /x?stream_token=[hidden]&a=b"),
+        ("X-Api-Key=hunter2, and more", "X-Api-Key=[hidden], and more"),
+        ('{"access_token": "hunter2", "a": 1}', '{"access_token": "[hidden]", "a": 1}'),
+        ('{"Password":"hunter2\'s"}', '{"Password":"[hidden]"}'),
+        ("Authorization Bearer hunter2", "Authorization Bearer [hidden]"),
+        ("Basic aHVudGVyMg==", "Basic [hidden]"),
+        ("proxy_pass http://me:hunter2@10.0.0.1/", "proxy_pass http://[hidden]@10.0.0.1/"),
+        ("hunter2hunter2hunter2hunter2", "[hidden]"),
+        ("invalid_token: expired", "invalid_token: expired"),
+        ("wants Basic authentication", "wants Basic authentication"),
+        ("the token is missing", "the token is missing"),
+        ("api.twilio.com at /voice/stream=1", "api.twilio.com at /voice/stream=1"),
+    ],
+)
+def test_what_is_named_a_secret_or_looks_like_one_is_hidden(text: str, shown: str) -> None:
+    assert shown_words(text) == shown

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from doctor.evidence import Answer, Exchange, Fault, What
 from doctor.probing.dial import Flaw, Line, Lost
-from doctor.probing.showing import shown_pairs, shown_strange
+from doctor.probing.showing import shown_pairs, shown_strange, shown_words
 from doctor.probing.stamp import parse_stamp
 from proxy.body import BodyCopy, response_body
 from proxy.handshake import response_violations
@@ -23,7 +23,7 @@ from proxy.http1 import (
     parse_response_head,
 )
 from proxy.probes import target_digest
-from proxy.redact import shown_target, shown_text
+from proxy.redact import shown_target
 
 HEAD_LIMIT = 32 * 1024
 BODY_LIMIT = 4096
@@ -159,7 +159,7 @@ async def _exchange(
             head.phrase,
             head.version,
             shown_pairs(head.fields),
-            shown_text(body.decode(errors="replace")),
+            shown_words(body.decode(errors="replace")),
             parse_stamp(head.values("Proxy-Status")),
             tuple(violation.line() for violation in violations),
         )

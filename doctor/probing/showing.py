@@ -4,15 +4,28 @@ import re
 
 from doctor.evidence import Pairs
 from proxy.http1 import Fields
-from proxy.redact import shown_raw_head, shown_target, shown_text, shown_value
+from proxy.redact import HIDDEN, shown_raw_head, shown_target, shown_text, shown_value
 
 FIRST_BYTES_LIMIT = 300
 _REQUEST_LINE = "GET / HTTP/1.1\r\n"
+# What is called a secret where it stands, and credentials of HTTP (RFC 9110 section 11.4).
+_NAMES = r"[\w.-]{0,40}(?:token|secret|passw(?:or)?d|api[_-]?key|signature)[\w-]{0,40}"
+_NAMED = re.compile(rf"({_NAMES}=)[^\s&;,\"'<>()]+", re.IGNORECASE)
+_QUOTED = re.compile(rf"([\"']{_NAMES}[\"']\s*:\s*([\"']))(?:(?!\2).)+", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]*[\d/+=._~-][\w.~+/=-]*")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#@]*@")
+
+
+def shown_words(text: str) -> str:
+    """A peer's page or a line of a configuration, without what looks like or is named a secret."""
+    text = _CREDENTIALS.sub(rf"\1 {HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", text))
+    named = _QUOTED.sub(rf"\1{HIDDEN}", _NAMED.sub(rf"\1{HIDDEN}", text))
+    return shown_text(named)
 
 
 def printable(data: bytes) -> str:
     """The beginning of some bytes, with escapes where they are no text."""
-    text = shown_text(data[:FIRST_BYTES_LIMIT].decode("latin-1"))
+    text = shown_words(data[:FIRST_BYTES_LIMIT].decode("latin-1"))
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
