@@ -95,7 +95,7 @@ def test_an_answer_that_is_no_101_is_told_with_its_head_and_the_start_of_its_bod
     answer = answer_of(found)
     assert (answer.status, answer.reason, answer.stamp) == (404, "Not Found", None)
     assert answer.fields[:2] == (("Server", "edge"), ("Set-Cookie", None))
-    assert answer.body.startswith("404 page not found, [hidden] xxx")
+    assert answer.body.startswith("404 page not found, token=[hidden] xxx")
     assert len(answer.body) <= 4096
 
 
