@@ -27,7 +27,7 @@ HARDENED: Mapping[str, Any] = {
 
 
 class Running:
-    """A container that runs. `files` are given read-only, by their paths in it."""
+    """A container that runs. By paths in it, `files` are read and `folders` are written."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Running:
         alias: str,
         environment: Mapping[str, str] | None = None,
         files: Mapping[str, Path] | None = None,
+        folders: Mapping[str, Path] | None = None,
         tmpfs: tuple[str, ...] = (),
         **options: Any,
     ) -> None:
@@ -44,6 +45,8 @@ class Running:
         container.with_network_aliases(alias)
         for inside, outside in (files or {}).items():
             container.with_volume_mapping(str(outside), inside, "ro")
+        for inside, outside in (folders or {}).items():
+            container.with_volume_mapping(str(outside), inside, "rw")
         for path in tmpfs:
             container.with_tmpfs_mount(path)
         if command:
