@@ -291,6 +291,19 @@ def test_the_listing_says_where_what_and_how_to_mend_it() -> None:
     ]
 
 
+def test_the_listing_gives_no_orders_to_the_terminal() -> None:
+    finding = LintFinding("NG01", "a", "error", Path("\udcff.conf"), 3, "\x1b[2J\x9b2J", "x\r\x1b")
+    paths = (Becomes("/\x1b]0;a\x07", "location /", "http://\x00", ""),)
+    out = StringIO()
+    reports = {
+        Path("\udcff.conf"): LintReport((finding,), paths, remarks=("\x7f",)),
+        Path("b"): LintReport(unreadable="\x1bc"),
+    }
+    engine.print_reports(Console(file=out, width=60), reports)
+    assert "".join(out.getvalue().split("\n")).isprintable()
+    assert "\\xdcff.conf:3 NG01 a  \\x1b[2J\\x9b2J" in out.getvalue()
+
+
 # Families of rules
 
 
