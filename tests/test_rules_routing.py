@@ -354,3 +354,14 @@ def test_a_gateway_that_says_nothing_to_plain_requests_is_not_taken_for_raw_tcp(
     behind = replace(SIDECAR, plain=NOTHING_SAID)
     bypass = sight("cloudflared", BYPASS, plain=NOTHING_SAID, behind=behind)
     assert said(bypass).keys() == {"RO05"}
+
+
+def test_a_502_of_the_edge_to_upgrades_alone_is_no_unreached_upstream() -> None:
+    """As cloudflared does it on a Unix socket, over HTTP/2."""
+    alone = with_fields("cloudflared", 502, body="error code: 502")
+    assert "UP01" in said(replace_plain(alone, plain(502, arrived=False)))
+    assert said(replace_plain(alone, plain())).keys() == {"HS15"}
+
+
+def replace_plain(made: Sight, exchange: Exchange) -> Sight:
+    return replace(made, probe=replace(made.probe, plain=exchange))

@@ -130,8 +130,10 @@ def _by_status(answer: Answer, plain: Exchange | None) -> Cause:
         return "login" if _LOGIN.search(answer.value("Location") or "") else "redirected"
     if status in (401, 407):
         return "login"
+    if _is_by_upgrade(answer, plain):
+        return "upgrade_not_enabled"
     if status == 403:
-        return "upgrade_not_enabled" if _is_by_upgrade(answer, plain) else "forbidden"
+        return "forbidden"
     if status == 429:
         return "turned_away"
     if status == 503:
@@ -159,10 +161,13 @@ def _by_503(answer: Answer) -> Cause:
 
 
 def _is_by_upgrade(answer: Answer, plain: Exchange | None) -> bool:
-    """Envoy's empty 403 where the same path without an upgrade is not refused.
+    """Envoy's empty 403, or Cloudflare's 502, where the same path without an upgrade passes.
 
-    An authorization filter writes an empty 403, too, but to both.
+    An authorization filter of Envoy's writes an empty 403, too, but to both.
     """
-    if maker_of(answer) != "envoy" or answer.body:
+    if plain is None or plain.answer is None:
         return False
-    return plain is not None and plain.answer is not None and plain.answer.status != 403
+    maker = maker_of(answer)
+    if maker == "envoy":
+        return answer.status == 403 and not answer.body and plain.answer.status != 403
+    return maker == "cloudflare" and answer.status == 502 and bool(plain.arrivals)

@@ -87,24 +87,29 @@ def _page(answer: Answer) -> str:
 
 
 @rule("HS15")
-def upgrade_not_enabled(sight: Sight) -> str | None:
+def upgrade_not_enabled(sight: Sight, answer: Answer) -> str | None:
     """The hop refuses upgrades, and nothing but upgrades.
 
     Why:
         Envoy forwards an Upgrade only where the type is enabled, for the connection manager or
-        the route; else it answers 403 with an empty body (upgrade_failed).
+        the route; else it answers 403 with an empty body (upgrade_failed). cloudflared fails at
+        every upgrade on a Unix socket while its link to Cloudflare is HTTP/2 ("http: no Host in
+        request URL", issue 560).
     Evidence:
-        Envoy's empty 403 to the upgrade, while the same path without Upgrade is not refused.
+        Envoy's empty 403 or Cloudflare's 502 to the upgrade, while the same path without Upgrade
+        passes.
     Fix envoy:
         upgrade_configs: [{ upgrade_type: websocket }]   # beside route_config
         and, where the route switches it off: upgrade_configs: [{ upgrade_type: websocket,
         enabled: true }]
+    Fix cloudflared:
+        service: http://127.0.0.1:8080           # in place of unix:, or --protocol quic
     Fix:
         Enable upgrades to websocket.
     """
     if own_cause(sight) != "upgrade_not_enabled":
         return None
     return (
-        f"{sight.probe.hop.name} does not have upgrades to websocket enabled: it answered 403 to "
-        "the upgrade, and not to the same path without one"
+        f"{sight.probe.hop.name} does not have upgrades to websocket enabled: it answered "
+        f"{answer.status} to the upgrade, and not to the same path without one"
     )
