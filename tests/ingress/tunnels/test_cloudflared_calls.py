@@ -26,8 +26,9 @@ def trusting(tunnel: CloudflareTunnel) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=tunnel.ca)
 
 
+@pytest.mark.parametrize("protocol", ["http2", "quic"])
 def test_a_call_goes_through_the_tunnel_and_the_sidecar_with_its_signatures_whole(
-    start_hopscope: StartHopscope,
+    start_hopscope: StartHopscope, protocol: str
 ) -> None:
     """cloudflared itself speaks plain HTTP behind; the gateway checks what Twilio was given."""
     cloudflared()
@@ -35,7 +36,7 @@ def test_a_call_goes_through_the_tunnel_and_the_sidecar_with_its_signatures_whol
     async def work() -> None:
         async with at_work(greeting="Hi.", **simple_cast("one", "two")) as at:
             hopscope = await asyncio.to_thread(start_hopscope, at.address.port)
-            with tunnel_to(hopscope.port) as tunnel:
+            with tunnel_to(hopscope.port, protocol=protocol) as tunnel:
                 await asyncio.to_thread(tunnel.wait_until_connected)
                 heard = await at.call(
                     "words",
@@ -177,6 +178,21 @@ def test_sigterm_lets_an_open_stream_live_past_the_grace_period_and_takes_no_oth
         assert refused.value.response.body == b"error code: 1033"
         assert tunnel.process.poll() is None
     assert tunnel.process.wait(PATIENCE_S) == 0
+
+
+def test_sigterm_ends_an_open_stream_over_quic_when_the_grace_period_is_over(
+    hopscope: HopscopeProcess,
+) -> None:
+    with tunnel_to(hopscope.port, protocol="quic") as tunnel:
+        tunnel.wait_until_connected()
+        with stream(tunnel) as caller:
+            assert echoes(caller, "before")
+            tunnel.terminate()
+            with pytest.raises(ConnectionClosedError) as closed:
+                caller.recv(PATIENCE_S)
+            assert closed.value.rcvd is None
+        assert tunnel.process.wait(PATIENCE_S) == 0
+    assert hopscope.line("session")["ended_by"] == "client"
 
 
 def test_rules_that_are_pushed_hold_for_new_streams_and_leave_open_ones_alone(

@@ -22,9 +22,10 @@ def upstream() -> Iterator[RawUpstream]:
     listening.close()
 
 
-@pytest.fixture(scope="module")
-def tunnel(upstream: RawUpstream) -> Iterator[CloudflareTunnel]:
-    with tunnel_to(int(upstream.url.rpartition(":")[2])) as running:
+@pytest.fixture(scope="module", params=["http2", "quic"])
+def tunnel(request: pytest.FixtureRequest, upstream: RawUpstream) -> Iterator[CloudflareTunnel]:
+    port = int(upstream.url.rpartition(":")[2])
+    with tunnel_to(port, protocol=request.param) as running:
         running.wait_until_connected()
         yield running
 

@@ -7,11 +7,13 @@ runs.
 """
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ingress.tunnels.cloudflare import quic
 from ingress.tunnels.cloudflare.front import HEAD_LIMIT, Switches, serve_caller
 from ingress.tunnels.cloudflare.http2 import Http2Link
 from ingress.tunnels.cloudflare.links import Link, LinkLost, Reply
@@ -28,6 +30,7 @@ class Edge:
         self.replies: list[Reply] = []  # what cloudflared gave back, in order
         self._has_changed = asyncio.Condition()
         self._servers: list[asyncio.Server] = []
+        self._quic: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -47,8 +50,14 @@ class Edge:
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    async def listen_for_tunnels(self, listener: Any, certificate: Path, key: Path) -> None:
-        """By TLS and HTTP/2, on a socket that is given."""
+    async def listen_for_tunnels(
+        self, listener: socket.socket, certificate: Path, key: Path
+    ) -> None:
+        """On a socket that is given: by TLS and HTTP/2, or by QUIC where it is one of UDP's."""
+        if listener.type == socket.SOCK_DGRAM:
+            chosen = quic.configuration(certificate, key)
+            self._quic = await quic.listen(listener, chosen, self.registrar, self._on_quic_link)
+            return
         context = _tls(certificate, key)
         self._servers.append(await asyncio.start_server(self._on_link, sock=listener, ssl=context))
 
@@ -72,6 +81,8 @@ class Edge:
         for server in self._servers:
             server.close()
         self.drop_links()
+        if self._quic is not None:
+            self._quic.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -81,6 +92,11 @@ class Edge:
     async def _on_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Http2Link(reader, writer, self.registrar)
         await self._tracked(self.keep(link))
+
+    def _on_quic_link(self, link: Link) -> None:
+        task = asyncio.get_running_loop().create_task(self.keep(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def keep(self, link: Link) -> None:
         """Serve a link until it ends."""

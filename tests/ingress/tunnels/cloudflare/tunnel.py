@@ -177,7 +177,7 @@ class CloudflareTunnel:
     async def _open(self) -> int:
         for port in self._shown:
             await self.namespace.show(port)
-        listener = self.namespace.run(socket.create_server, ("127.0.0.1", EDGE_PORT))
+        listener = self.namespace.run(_listener, self.protocol)
         edge = self.folder / "edge.pem", self.folder / "edge.key"
         await self.edge.listen_for_tunnels(listener, *edge)
         public = self.folder / "public.pem", self.folder / "public.key"
@@ -217,6 +217,14 @@ class CloudflareTunnel:
             self.process.kill()
         self.process.wait(PATIENCE_S)
         self.await_(self.namespace.hide_all())
+
+
+def _listener(protocol: str) -> socket.socket:
+    if protocol != "quic":
+        return socket.create_server(("127.0.0.1", EDGE_PORT))
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", EDGE_PORT))
+    return made
 
 
 class _LoopThread:
