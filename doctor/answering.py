@@ -27,6 +27,7 @@ class SimulatedAnswer:
 
     def __init__(self, account: Account, options: CallOptions, answered: AnsweredCall) -> None:
         fetched, call = answered.instructions.fetched, answered.call
+        self._note = answered.note
         known = {} if answered.answered_by is None else {"AnsweredBy": answered.answered_by}
         self._method: Literal["GET", "POST"] = "POST" if fetched is None else fetched.method
         self._call = SimulatedCall(
@@ -48,6 +49,8 @@ class SimulatedAnswer:
 
     async def run(self) -> Sequence[Failure]:
         self.report = await self._call.run()
+        for requested in self.report.requests:
+            self._note(requested)
         return failures(self.report, self._method)
 
     def hang_up(self) -> None:
@@ -82,7 +85,7 @@ def _behind(report: CallReport, method: Literal["GET", "POST"]) -> Sent:
                 method="GET",
                 url=stream.url,
                 response_status=stream.status,
-                response_headers=urlencode(stream.answered_by),
+                response_headers=urlencode(stream.answer_fields),
                 response_body=stream.saw,
             )
     if report.webhook is None:
@@ -91,5 +94,6 @@ def _behind(report: CallReport, method: Literal["GET", "POST"]) -> Sent:
         method=method,
         url=report.webhook.url,
         response_status=report.webhook.status,
+        response_headers=urlencode(report.webhook.answer_fields),
         response_body=report.error_saw,
     )

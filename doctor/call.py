@@ -2,9 +2,10 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from doctor.interpreter import CallEnded, Interpreter, Source
 from doctor.line import Interrupted, Line
 from doctor.outcome import EVENTS_LIMIT, CallReport, EndedBy, Webhook
 from doctor.recording import StereoRecording
+from doctor.rest_events import BODY_LIMIT as EVENT_BODY_LIMIT
+from doctor.rest_events import Requested
 from doctor.signing import Signer, new_sid
 from doctor.webhooks import Fetched, FetchFailed, Webhooks
 
@@ -213,7 +216,8 @@ class SimulatedCall:
             except FetchFailed as failure:
                 if is_first:
                     telling = {} if failure.head is None else answered_by(failure.head)
-                    webhook = Webhook(source.url, failure.status, failure.ms, telling)
+                    fields = () if failure.head is None else failure.head.fields
+                    webhook = Webhook(source.url, failure.status, failure.ms, telling, fields)
                     self.report.webhook = webhook
                 raise
             if is_first:
@@ -237,4 +241,14 @@ class SimulatedCall:
             form = call_form(self._party, self._status) | dict(source.extra)
             self._status = "in-progress"
         asking = self._webhooks.fetch(source.url or "", source.method, form, source.base)
-        return await self._line.run(asking)
+        asked = Requested(time.time(), source.method, source.url or source.base or "", form)
+        try:
+            fetched = await self._line.run(asking)
+        except FetchFailed as failure:
+            told = replace(asked, status=failure.status, body=failure.saw, ms=failure.ms)
+            self.report.requests.append(told)
+            raise
+        body = fetched.body[:EVENT_BODY_LIMIT].decode(errors="replace")
+        told = replace(asked, status=fetched.status, content_type=fetched.content_type, body=body)
+        self.report.requests.append(replace(told, ms=fetched.ms))
+        return fetched

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from doctor.errors import Objection
 from doctor.meanings import meaning
+from doctor.rest_events import Requested
 from doctor.stream import StreamReport
 
 EVENTS_LIMIT = 500
@@ -27,6 +28,7 @@ class Webhook:
     status: int | None
     ms: float
     answered_by: dict[str, str] = field(default_factory=dict)  # telling fields of a refusal
+    answer_fields: tuple[tuple[str, str], ...] = ()  # all fields of a refusal
 
     def as_json(self) -> dict[str, Any]:
         names = ("url", "status", "ms", "answered_by")
@@ -50,6 +52,7 @@ class CallReport:
     ended_by: EndedBy = "interrupted"
     duration_s: float = 0.0
     recording: str | None = None
+    requests: list[Requested] = field(default_factory=list)
 
     @property
     def stream(self) -> StreamReport | None:

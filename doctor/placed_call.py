@@ -9,11 +9,12 @@ on an answered call is not decided here: an Answer makes the caller that obeys t
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlencode
 
 from doctor.rest_alerts import NOT_SENT, Sent
+from doctor.rest_events import Requested
 from doctor.rest_forms import Callback, CreateCall, Event, Instructions, UpdateCall
 from doctor.rest_shapes import Call, CallStatus, RestError
 from doctor.webhooks import FetchFailed, Webhooks
@@ -40,11 +41,15 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
-    """What the caller of an answered call needs to know; `answered_by` where it is known yet."""
+    """What the caller of an answered call needs to know; `answered_by` where it is known yet.
+
+    `note` takes each request that the caller has made.
+    """
 
     call: Call
     instructions: Instructions
     answered_by: str | None
+    note: Callable[[Requested], None] = field(default=lambda _: None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class PlacedCall:
         now: Callable[[], float],
     ) -> None:
         self.call = call
+        self.requests: list[Requested] = []
         self._request = request
         self._scenario = scenario
         self._answer = answer
@@ -145,7 +151,11 @@ class PlacedCall:
                 self.call.answered_by = self._detected()
             else:
                 detection = group.create_task(self._detect(request.machine_callback, group))
-        caller = self._answer(AnsweredCall(self.call, request.instructions, self.call.answered_by))
+        caller = self._answer(
+            AnsweredCall(
+                self.call, request.instructions, self.call.answered_by, self.requests.append
+            )
+        )
         self._caller = caller
         limit = asyncio.get_running_loop().call_later(request.call_limit_s, caller.hang_up)
         try:
@@ -194,9 +204,13 @@ class PlacedCall:
             await self._deliver(*item)
 
     async def _deliver(self, callback: Callback, form: dict[str, str]) -> None:
+        asked = (self._now(), callback.method, callback.url, form)
         try:
-            await self._webhooks.fetch(callback.url, callback.method, form)
+            fetched = await self._webhooks.fetch(callback.url, callback.method, form)
+            told = (fetched.status, fetched.content_type, "", fetched.ms)
+            self.requests.append(Requested(*asked, *told))
         except FetchFailed as failed:
+            self.requests.append(Requested(*asked, failed.status, None, failed.saw, failed.ms))
             self._raise_alert(_failure(callback, form, failed), self.call.sid)
 
 

@@ -25,16 +25,23 @@ class Page:
 def call_list(
     items: Sequence[dict[str, Any]], page: Page, account_sid: str, query: dict[str, str]
 ) -> dict[str, Any]:
-    """The list of the 2010 API: addresses are relative."""
+    """The calls of an account."""
+    return list_2010("calls", f"Accounts/{account_sid}/Calls.json", items, page, query)
+
+
+def list_2010(
+    key: str, path: str, items: Sequence[dict[str, Any]], page: Page, query: dict[str, str]
+) -> dict[str, Any]:
+    """A list of the 2010 API: addresses are relative. `path` is behind the version."""
 
     def uri(number: int) -> str:
         asked = query | {"PageSize": str(page.size), "Page": str(number)}
-        return f"/{API_VERSION}/Accounts/{account_sid}/Calls.json?{urlencode(asked)}"
+        return f"/{API_VERSION}/{path}?{urlencode(asked)}"
 
     shown = page.of(items)
     start = page.number * page.size
     return {
-        "calls": shown,
+        key: shown,
         "start": start,
         "end": start + max(len(shown) - 1, 0),
         "page": page.number,

@@ -37,6 +37,7 @@ class StreamReport:
     saw: str = ""
     handshake_ms: float | None = None
     answered_by: dict[str, str] = field(default_factory=dict)  # telling fields of a refusal
+    answer_fields: tuple[tuple[str, str], ...] = ()  # all fields of a refusal
     ended_by: Literal["caller", "server", "never_opened"] = "never_opened"
     close_code: int | None = None
     close_reason: str = ""
@@ -155,6 +156,7 @@ class MediaStream:
         report.status, report.error_code = answer.head.status, 31920
         report.saw = f"{answer.saw}: {excerpt}" if excerpt else answer.saw
         report.answered_by = answered_by(answer.head)
+        report.answer_fields = answer.head.fields
 
     async def _converse(self, socket: TwilioSocket) -> None:
         self._began = self._loop.time()

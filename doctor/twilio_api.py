@@ -1,10 +1,11 @@
-"""A stand-in for api.twilio.com and monitor.twilio.com on loopback: Calls and Alerts.
+"""A stand-in for api.twilio.com and monitor.twilio.com on loopback: Calls and what went wrong.
 
     async with TwilioApi(account, answer) as api:
         Client(account.sid, account.token, http_client=...)  # sent to api.url
 
 It refuses what Twilio refuses, with Twilio's codes, places the calls it takes (placed_call.py),
-and keeps what went wrong as alerts. A filter that it does not know is refused, never ignored.
+and keeps what went wrong as alerts, which are the notifications of their calls, too, and are posted
+to a debugger webhook where there is one. A filter that it does not know is refused, never ignored.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import ssl
 import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Self
@@ -26,17 +27,20 @@ from doctor.forms import API_VERSION
 from doctor.placed_call import Answer, Failure, PlacedCall, Scenario
 from doctor.rest_alerts import Alert
 from doctor.rest_forms import Account, Form, parse_create, parse_update
-from doctor.rest_lists import Page, alert_list, call_list
+from doctor.rest_lists import Page, alert_list, call_list, list_2010
 from doctor.rest_shapes import Call, RestError
 from doctor.signing import Signer, new_sid
-from doctor.webhooks import Webhooks
+from doctor.webhooks import FetchFailed, Webhooks
 
 PAGE_LIMIT = 1000
 _PAGING = {"PageSize", "Page", "PageToken"}
 
 
 class TwilioApi:
-    """The two hosts on one port. `scenarios` says what happens at a number, by To."""
+    """The two hosts on one port.
+
+    `scenarios` says what happens at a number, by To; `debugger` is told each alert.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class TwilioApi:
         scenarios: Mapping[str, Scenario] | None = None,
         detour: Detour | None = None,
         patience: Patience | None = None,
+        debugger: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.account = account
@@ -60,6 +65,7 @@ class TwilioApi:
         # What is said of a call that has ended, when it is to be hung up: 20404 or 21220.
         self.ended_code = 20404
         self._answer = answer
+        self._debugger = debugger
         self._webhooks = Webhooks(
             Signer(account.token),
             detour or Detour(""),
@@ -77,6 +83,9 @@ class TwilioApi:
         app.router.add_get(f"{calls}.json", self._list_calls)
         app.router.add_get(f"{calls}/{{sid}}.json", self._fetch)
         app.router.add_post(f"{calls}/{{sid}}.json", self._update)
+        app.router.add_get(f"{calls}/{{sid}}/Events.json", self._list_events)
+        app.router.add_get(f"{calls}/{{sid}}/Notifications.json", self._list_notifications)
+        app.router.add_get(f"{calls}/{{sid}}/Notifications/{{entry}}.json", self._notification)
         app.router.add_get("/v1/Alerts", self._list_alerts)
         app.router.add_get("/v1/Alerts/{sid}", self._fetch_alert)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -194,20 +203,52 @@ class TwilioApi:
                 return web.json_response(alert.resource())
         raise _not_found(request)
 
+    async def _list_events(self, request: web.Request) -> web.Response:
+        query, page = _read_query(request, set())
+        shown = [requested.resource() for requested in self._placed(request).requests]
+        path = f"{self._path(request)}/Events.json"
+        return web.json_response(list_2010("events", path, shown, page, query))
+
+    async def _list_notifications(self, request: web.Request) -> web.Response:
+        query, page = _read_query(request, {"Log"})
+        shown = [alert.notification_listed() for alert in reversed(self._alerts_of(request))]
+        shown = [entry for entry in shown if query.get("Log", entry["log"]) == entry["log"]]
+        path = f"{self._path(request)}/Notifications.json"
+        return web.json_response(list_2010("notifications", path, shown, page, query))
+
+    async def _notification(self, request: web.Request) -> web.Response:
+        for alert in self._alerts_of(request):
+            if alert.sid == request.match_info["entry"]:
+                return web.json_response(alert.notification())
+        raise _not_found(request)
+
+    def _alerts_of(self, request: web.Request) -> list[Alert]:
+        call_sid = self._placed(request).call.sid
+        return [alert for alert in self.alerts if alert.resource_sid == call_sid]
+
+    def _path(self, request: web.Request) -> str:
+        return f"Accounts/{self.account.sid}/Calls/{self._placed(request).call.sid}"
+
     def raise_alert(self, failure: Failure, resource_sid: str) -> None:
-        """Keep a failure as an alert about a call or a stream."""
-        self.alerts.append(
-            Alert(
-                account_sid=self.account.sid,
-                code=failure.code,
-                level=failure.level,
-                text=failure.text,
-                resource_sid=resource_sid,
-                at=self._now(),
-                sid=new_sid("NO"),
-                sent=failure.sent,
-            )
+        """Keep a failure as an alert about a call or a stream, and tell the debugger."""
+        alert = Alert(
+            account_sid=self.account.sid,
+            code=failure.code,
+            level=failure.level,
+            text=failure.text,
+            resource_sid=resource_sid,
+            at=self._now(),
+            sid=new_sid("NO"),
+            sent=failure.sent,
         )
+        self.alerts.append(alert)
+        if self._debugger is not None:
+            self._running.append(self._group.create_task(self._tell(self._debugger, alert)))
+
+    async def _tell(self, debugger: str, alert: Alert) -> None:
+        # A debugger that does not answer is no alert: it would be told of it, and so on.
+        with suppress(FetchFailed):
+            await self._webhooks.fetch(debugger, "POST", alert.debugger_form())
 
     def _placed(self, request: web.Request) -> PlacedCall:
         placed = self.calls.get(request.match_info["sid"])

@@ -1,11 +1,12 @@
-"""The Alert resource: what a list shows and what only the entry itself does."""
+"""An entry of the debugger in its three forms: Alert, Notification, what a webhook is posted."""
 
+import json
 from urllib.parse import parse_qs
 
 from doctor.rest_alerts import Alert, Sent
 from openapi_shapes import differences, read_facts
 
-ALERTS = read_facts("alerts")
+ALERTS, NOTIFICATIONS = read_facts("alerts"), read_facts("notifications")
 ALERT = Alert(
     account_sid="AC" + "1" * 32,
     code=11200,
@@ -45,3 +46,24 @@ def test_the_text_is_a_form_that_tells_status_and_address() -> None:
         "httpResponse": ["404"],
         "url": ["https://voice.example.com/voice/webhook?plan=1"],
     }
+
+
+def test_a_notification_has_the_published_shapes() -> None:
+    listed = NOTIFICATIONS["list"]["answer"]["properties"]["notifications"]["items"]
+    assert list(differences(ALERT.notification_listed(), listed, NOTIFICATIONS)) == []
+    whole = ALERT.notification()
+    assert list(differences(whole, NOTIFICATIONS["fetch"]["answer"], NOTIFICATIONS)) == []
+    assert (whole["log"], whole["response_headers"]) == ("0", "Server=nginx")
+
+
+def test_the_debugger_is_told_the_answer_with_its_headers() -> None:
+    form = ALERT.debugger_form()
+    assert (form["Sid"], form["Level"]) == (ALERT.sid, "ERROR")
+    payload = json.loads(form["Payload"])
+    assert (payload["error_code"], payload["resource_sid"]) == ("11200", ALERT.resource_sid)
+    assert payload["webhook"]["response"] == {
+        "status_code": 404,
+        "headers": {"Server": "nginx"},
+        "body": "<html>",
+    }
+    assert payload["more_info"]["Msg"] == "HTTP retrieval failure"

@@ -24,6 +24,7 @@ from rest_peers import (
 )
 
 CALLS, ALERTS = read_facts("calls"), read_facts("alerts")
+NOTIFICATIONS, EVENTS = read_facts("notifications"), read_facts("events")
 
 
 @pytest.mark.parametrize(("code", "status"), [(20404, 404), (21220, 400)])
@@ -138,6 +139,59 @@ def test_every_answer_has_the_published_shape_and_status() -> None:
     run(work)
 
 
+def test_a_call_has_its_notifications_and_its_events() -> None:
+    async def work() -> None:
+        sent = Sent("POST", "https://a.example.com/", "", "", 404, "Server=x", "<html>")
+        line = Line(Failure(11200, "failed", sent=sent), Failure(31951, "", "warning"))
+        async with callback_book() as book, TwilioApi(ACCOUNT, line) as api:
+            _, call = await ask(api, "POST", "Calls.json", form(StatusCallback=f"{book.url}/s"))
+            await ask(api, "POST", "Calls.json", form())  # another call's are not among them
+            await api.settled()
+            for name, facts in (("Notifications", NOTIFICATIONS), ("Events", EVENTS)):
+                status, body = await ask(api, "GET", f"Calls/{call['sid']}/{name}.json")
+                assert status == 200
+                assert list(differences(body, facts["list"]["answer"], facts)) == []
+            client = rest_client(api).calls(call["sid"])
+            told = await asyncio.to_thread(client.notifications.list)
+            assert [entry.error_code for entry in told] == ["31951", "11200"]
+            errors = await asyncio.to_thread(client.notifications.list, log=0)
+            assert [entry.error_code for entry in errors] == ["11200"]
+            whole = await asyncio.to_thread(client.notifications(errors[0].sid).fetch)
+            assert (whole.response_headers, whole.response_body) == ("Server=x", "<html>")
+            [event] = await asyncio.to_thread(client.events.list)
+            assert event.request["url"] == f"{book.url}/s"
+            assert event.request["parameters"]["call_status"] == "completed"
+            assert event.response["response_code"] == 204
+
+    run(work)
+
+
+def test_each_alert_is_posted_to_the_debugger_signed() -> None:
+    async def work() -> None:
+        async with callback_book() as book:
+            line = Line(Failure(11200))
+            async with TwilioApi(ACCOUNT, line, debugger=f"{book.url}/debugger") as api:
+                await ask(api, "POST", "Calls.json", form())
+                await api.settled()
+                [posted] = book.posted
+                assert posted.has_valid_signature
+                assert posted.form == api.alerts[0].debugger_form()
+
+    run(work)
+
+
+def test_a_debugger_that_does_not_answer_is_no_alert_of_its_own() -> None:
+    async def work() -> None:
+        async with callback_book() as book:
+            book.status = 500
+            async with TwilioApi(ACCOUNT, Line(Failure(11200)), debugger=book.url + "/d") as api:
+                await ask(api, "POST", "Calls.json", form())
+                await api.settled()
+                assert len(api.alerts) == 1
+
+    run(work)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fields", "status", "code"),
     [
@@ -146,6 +200,8 @@ def test_every_answer_has_the_published_shape_and_status() -> None:
         ("POST", "Calls.json", form(Twiml=""), 400, 21205),
         ("GET", f"Calls/CA{'0' * 32}.json", None, 404, 20404),
         ("POST", f"Calls/CA{'0' * 32}.json", [("Status", "completed")], 404, 20404),
+        ("GET", f"Calls/CA{'0' * 32}/Events.json", None, 404, 20404),
+        ("GET", f"Calls/CA{'0' * 32}/Notifications.json", None, 404, 20404),
         ("GET", f"/v1/Alerts/NO{'0' * 32}", None, 404, 20404),
         ("GET", "/v1/Nothing", None, 404, 20404),
         ("DELETE", "Calls.json", None, 405, 20004),
