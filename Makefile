@@ -28,7 +28,7 @@ test: $(READY)
 test-ingress: $(READY) tools
 	$(BIN)/python -m pytest $(wildcard $(TUNNELS) tests/containers)
 
-tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/containers.built $(TOOLS)/axe.installed
+tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/containers.built $(TOOLS)/npm.installed
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -82,9 +82,10 @@ $(TOOLS)/containers.built: tests/containers/build $(wildcard tests/containers/to
 	tests/containers/build $(CURDIR)/$(TOOLS)/go $(CURDIR)/$(TOOLS)
 	touch $@
 
-# The accessibility rules that the tests of the live page run in the browser.
-$(TOOLS)/axe.installed:
+# What the tests of the live page and of exports hold theirs against.
+AXE_AND_HAR := axe-core@4.11.0 har-schema@2.0.0
+$(TOOLS)/npm.installed:
 	mkdir -p $(TOOLS)
-	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) axe-core@4.11.0 \
-	    || echo 'npm is missing or found no axe-core: the test of accessibility is skipped' >&2
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) $(AXE_AND_HAR) \
+	    || echo 'npm is missing or has not $(AXE_AND_HAR): what needs them is skipped' >&2
 	touch $@

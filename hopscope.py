@@ -26,6 +26,7 @@ from gateway.command import dial
 from gateway.settings import GatewaySettings
 from gateway.settings import SettingsError as GatewaySettingsError
 from proxy.exchange import OUTCOMES, iso, new_id
+from proxy.export_command import capture, export
 from proxy.history import CALL, Book, History, HistoryError, Query, default_file, open_for_reading
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
@@ -176,7 +177,7 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (call, compare, dial, doctor, lint, rules, explain, ingress):
+for verb in (call, capture, compare, dial, doctor, explain, export, ingress, lint, rules):
     app.command()(verb)
 app.add_typer(lab, name="lab")
 

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from proxy.exchange import iso
+from proxy.exchange import call_sid_in, iso
 from proxy.frames import GAP_BOUNDS
 from proxy.history import CALL, Query
 from proxy.http1 import RequestHead
@@ -280,7 +280,7 @@ class Admin:
 
     async def _capture(self, request: web.Request) -> web.StreamResponse:
         """The handshake and the frames of a captured session, as lines of JSON."""
-        session_id = request.match_info["id"]
+        session_id = await self._stream_id(request.match_info["id"])
         capture = self._sidecar.captures.get(session_id)
         row = await self._sidecar.history.get(session_id)
         if capture is None or row is None:
@@ -298,6 +298,16 @@ class Admin:
                 await response.write("".join(json.dumps(line) + "\n" for line in some).encode())
             await asyncio.sleep(0)  # frames of calls wait meanwhile
         return response
+
+    async def _stream_id(self, name: str) -> str:
+        """The id of a call's newest handshake where `name` is a CallSid, else `name`."""
+        if call_sid_in(name) != name:
+            return name
+        for session_id, pair in self._sidecar.relay.pairs.items():
+            if pair.session.media.call_sid == name:
+                return session_id
+        rows = await self._sidecar.history.find(Query("handshake", 1, call_sid=name))
+        return str(rows[0]["id"]) if rows else name
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         telemetry = self._sidecar.telemetry
