@@ -4,6 +4,7 @@ It makes a sentence at once, some eighty times faster than it is spoken, so a se
 Its noise comes from a fixed seed: the same text sounds the same, byte by byte, in tests and calls.
 """
 
+import os
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -85,6 +86,8 @@ def _model() -> Any:
 
 @cache
 def _load() -> Any:
+    # onnxruntime 1.32 keeps a device's id under HOME and reports to its maker, unless it is told.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from hibari import Hibari as Model  # an optional package, and half a second to import
 
     return Model(threads=1)

@@ -1,8 +1,12 @@
 """The embedded voice: the same each time, sentence by sentence, and soon."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -12,9 +16,20 @@ from gateway.g711 import decode, seconds
 from gateway.providers import hibari
 from gateway.providers.hibari import LEAD_S, PAUSE_S, Hibari
 from gateway.resample import Resampler
+from programs import ROOT
 from spoken import Speech
 
 TEXT = "Your appointment is on Friday at three thirty in the afternoon."
+
+
+def test_loading_leaves_nothing_at_home_and_tells_nobody(tmp_path: Path) -> None:
+    """Where onnxruntime may report, it first writes down whose device it is."""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+    speak = "from gateway.providers.hibari import _model; list(_model().stream('Hello there.'))"
+    command = [sys.executable, "-c", speak]
+    subprocess.run(command, env=kept | home, cwd=ROOT, check=True, timeout=50)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_the_same_text_sounds_the_same(speech: Speech) -> None:
