@@ -33,10 +33,11 @@ def doctor(
         list[Path] | None, typer.Option(help="An ingress configuration to read, too.")
     ] = None,
     idle: Annotated[
-        float, typer.Option(help="Leave a stream silent so long.", metavar="SECONDS", max=3600)
+        float,
+        typer.Option(help="Leave a stream silent so long.", metavar="SECONDS", min=0, max=3600),
     ] = 0,
     soak: Annotated[
-        float, typer.Option(help="Send media so long.", metavar="SECONDS", max=3600)
+        float, typer.Option(help="Send media so long.", metavar="SECONDS", min=0, max=3600)
     ] = 0,
     html: Annotated[
         Path | None, typer.Option(help="Write the report as one file.", metavar="REPORT.html")
@@ -47,15 +48,19 @@ def doctor(
     from rich.console import Console
 
     from doctor.diagnosis_html import page
+    from doctor.diagnosis_input import Misuse, check_path, check_report, checked_admin
     from doctor.diagnosis_json import as_contract
     from doctor.diagnosis_text import print_diagnosis
     from doctor.examination import HOPS_FILE, examine
     from doctor.probing import HopsError, ProbeOptions
 
+    check_path("--stream-path", stream_path)
+    check_path("--webhook-path", webhook_path)
+    check_report(html)
     options = ProbeOptions(
         stream_path=stream_path,
         webhook_path=webhook_path,
-        admin=admin if "://" in admin else f"http://{admin}",
+        admin=checked_admin(admin),
         admin_token=os.environ.get("HOPSCOPE_ADMIN_TOKEN") or None,
         idle_s=idle,
         soak_s=soak,
@@ -66,7 +71,7 @@ def doctor(
     try:
         seen = with_status(lambda tell: examine(hops, public_url, config or [], options, tell))
     except HopsError as error:
-        raise typer.BadParameter(f"{error}.") from None
+        raise Misuse(str(error)) from None
     if html is not None:
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
         html.write_text(page(seen.diagnosis, seen.probes, made_at), encoding="utf-8")

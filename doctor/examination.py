@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from doctor.diagnosis import Diagnosis, diagnose, sights_of
+from doctor.diagnosis_input import Misuse
 from doctor.evidence import Hop, Linted, Probe
 from doctor.linting import engine
 from doctor.linting.findings import LintReport, Paths
@@ -35,7 +36,7 @@ async def examine(
     options: ProbeOptions,
     progress: Callable[[str], None],
 ) -> Examination:
-    """Raises HopsError where the hops cannot be known."""
+    """Raises HopsError where the hops cannot be known, Misuse for a file that cannot be read."""
     began = time.monotonic()
     reports: dict[str, list[LintReport]] = {}
     notes: list[str] = []
@@ -62,8 +63,10 @@ async def examine(
             reports[hop.name] = [engine.lint_file(hop.config, None, paths)]
     for file in configs:
         report = engine.lint_file(file, None, paths)
+        if report.unreadable:
+            raise Misuse(f"--config: {report.unreadable}")
         names = [hop.name for hop in hops if hop.kind == report.kind]
-        if not names and not report.unreadable:
+        if not names:
             notes.append(f"{file}: none of the hops is a {report.kind}; it was not used")
         for name in names or [""]:
             reports.setdefault(name, []).append(report)

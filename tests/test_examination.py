@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from doctor.diagnosis_html import page
+from doctor.diagnosis_input import Misuse
 from doctor.diagnosis_json import as_contract
 from doctor.diagnosis_text import print_diagnosis
 from doctor.evidence import Hop, HopKind
@@ -83,17 +84,22 @@ def test_a_configuration_is_read_beside_what_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("http { server { listen 80;", "nginx.conf"),
+        ("http { server { listen 80;", "the file ends within a block"),
         ("\0\1", "it is binary"),
         ("", "it is empty"),
     ],
 )
-def test_a_configuration_that_cannot_be_read_is_noted(tmp_path: Path, text: str, note: str) -> None:
+def test_a_configuration_that_cannot_be_read_is_refused_by_hand_and_noted_of_a_hop(
+    tmp_path: Path, text: str, note: str
+) -> None:
     file = tmp_path / "nginx.conf"
     file.write_text(text)
-    [told] = examined(tmp_path, file).notes
-    assert str(file) in told
-    assert note in told
+    with pytest.raises(Misuse) as refused:
+        examined(tmp_path, file)
+    assert str(refused.value).startswith(f"--config: {file}: ")
+    assert note in str(refused.value)
+    [told] = examined(tmp_path, config='config = "nginx.conf"\n').notes
+    assert str(refused.value).rstrip(".") == f"--config: {told}"
 
 
 def test_a_configuration_of_no_hop_is_noted(tmp_path: Path) -> None:

@@ -107,11 +107,21 @@ def test_two_hops_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HopsError, match="No such file"):
+    with pytest.raises(HopsError, match="there is no such file; is the path right"):
         load_hops(tmp_path / "hops.toml")
+    with pytest.raises(HopsError, match="is a folder; name the file in it"):
+        load_hops(tmp_path)
     (tmp_path / "hops.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(HopsError, match="is not TOML"):
         load_hops(tmp_path / "hops.toml")
+
+
+@pytest.mark.parametrize("url", ["me:hunter2@h.example", "https://me:hunter2@h.example/a"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(HopsError, match="holds a name and password") as refused:
+        checked_url(url, "url")
+    assert "hunter2" not in str(refused.value)
+    assert checked_url("https://h.example/@me", "url") == "https://h.example"
 
 
 def test_the_path_of_a_url_is_left_to_the_options() -> None:

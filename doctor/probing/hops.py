@@ -22,9 +22,14 @@ def load_hops(file: Path) -> list[Hop]:
     """Read hops.toml. `config` is relative to the file. Raises HopsError."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HopsError(f"{file}: there is no such file; is the path right?") from None
+    except IsADirectoryError:
+        raise HopsError(f"{file}: is a folder; name the file in it") from None
     except OSError as error:
-        raise HopsError(f"{file}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        said = f"{error.strerror or error}; may this user read it?"
+        raise HopsError(f"{file}: {said}") from None
+    except ValueError as error:  # of TOML, or of UTF-8
         raise HopsError(f"{file}: is not TOML: {error}") from None
     for name in content:
         if name != "hop":
@@ -57,6 +62,8 @@ def checked_url(url: object, where: str) -> str:
     """The URL of a hop without its path. Raises HopsError."""
     if not isinstance(url, str) or not url:
         raise HopsError(f"{where} = {url!r}: should be http://HOST[:PORT] or https://HOST[:PORT]")
+    if "@" in url.rpartition("://")[2].partition("/")[0]:
+        raise HopsError(f"{where}: holds a name and password, which no voice call sends")
     if "://" not in url:
         raise HopsError(f"{where} = {url!r}: has no scheme; did you mean https://{url}?")
     if (scheme := url.partition("://")[0].lower()) in ("ws", "wss"):
@@ -66,8 +73,6 @@ def checked_url(url: object, where: str) -> str:
         target = parse_url(url)
     except BadUrl as error:
         raise HopsError(f"{where}: {error.saw}; http://HOST[:PORT] or https:// is due") from None
-    if target.user is not None:
-        raise HopsError(f"{where}: holds a name and password, which no voice call sends")
     return f"{'https' if target.is_secure else 'http'}://{target.authority}"
 
 
@@ -106,8 +111,8 @@ def _config(file: Path, where: str, value: object) -> Path | None:
     if not isinstance(value, str) or not value:
         raise HopsError(f"{where}: config = {value!r}: should be the path of a file")
     path = file.parent / Path(value).expanduser()
-    if not path.exists():
-        raise HopsError(f"{where}: config = {value!r}: there is no such file ({path})")
+    if "\0" in value or not path.exists():
+        raise HopsError(f"{where}: config = {value!r}: there is no such file ({str(path)!r})")
     return path
 
 
