@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from doctor.linting.ways import Request, requests_of
 from edge_snippets import MIDDLEWARES, REFUSED_RULES, RULES
 from head_echo import echoing_heads
 from lint_cases import Case, cases_of
-from programs import PATIENCE_S, end, free_port, require, wait_for_port
+from programs import PATIENCE_S, end, require
 
 CASES = cases_of("traefik")
 # What the file provider reads; all else of a case is the static configuration.
@@ -28,6 +29,7 @@ DROPPED = {
     "TR11": "error while parsing rule Host(`www.example.com`) && Path(/x)",
     "TR12": 'entryPoint "web" doesn\'t exist',
 }
+ATTEMPTS = 5
 ADMIN = "traefik"  # the entry point of its API
 ECHO = {"loadBalancer": {"servers": [{"url": "http://@"}]}}
 WEBHOOK, STREAM, _ = requests_of(Paths(), "voice.example.com")
@@ -38,8 +40,35 @@ def traefik(
     folder: Path, dynamic: dict[str, Any], static: dict[str, Any], points: list[str]
 ) -> Iterator[dict[str, int]]:
     """A Traefik on loopback that says nothing to its makers: the port of each entry point."""
-    program = require("traefik")
-    ports = {name: free_port() for name in (*points, ADMIN)}
+    count = len(dynamic.get("http", {}).get("routers", {}))
+    for _ in range(ATTEMPTS):
+        ports = dict(zip((*points, ADMIN), free_ports(len(points) + 1), strict=True))
+        main = written(folder, dynamic, static, ports)
+        with (folder / "traefik.log").open("w") as log:
+            command = [require("traefik"), f"--configFile={main}"]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            if has_routers(process, ports[ADMIN], count):
+                yield ports
+                return
+        finally:
+            end(process)
+    raise AssertionError((folder / "traefik.log").read_text())
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that differ; another program may take one before Traefik does."""
+    with ExitStack() as bound:
+        servers = [
+            bound.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [int(server.getsockname()[1]) for server in servers]
+
+
+def written(
+    folder: Path, dynamic: dict[str, Any], static: dict[str, Any], ports: dict[str, int]
+) -> Path:
+    """The configuration's main file."""
     file = folder / "dynamic.yml"
     file.write_text(yaml.safe_dump(dynamic))
     given = static.get("entryPoints", {})
@@ -59,32 +88,33 @@ def traefik(
     }
     main = folder / "traefik.yml"
     main.write_text(yaml.safe_dump(everything))
-    with (folder / "traefik.log").open("w") as log:
-        process = subprocess.Popen([program, f"--configFile={main}"], stdout=log, stderr=log)
+    return main
+
+
+def has_routers(process: "subprocess.Popen[bytes]", admin: int, count: int) -> bool:
+    """Wait until it has read its file, after it listens; False where it ended instead."""
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None:
         try:
-            wait_for_port(ports[ADMIN])
-            wait_for_routers(ports[ADMIN], len(dynamic.get("http", {}).get("routers", {})))
-            yield ports
-        finally:
-            end(process)
+            if len(routers_of(admin)) >= count:
+                return True
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"{count} routers are not there"
+        time.sleep(0.02)
+    return False
 
 
 def routers_of(admin: int) -> dict[str, dict[str, Any]]:
     """As Traefik lists them: name, status, error. None before it has an API."""
     connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=PATIENCE_S)
-    connection.request("GET", "/api/http/routers?per_page=1000")
-    answer = connection.getresponse()
-    listed = json.loads(answer.read()) if answer.status == 200 else []
-    connection.close()
+    try:
+        connection.request("GET", "/api/http/routers?per_page=1000")
+        answer = connection.getresponse()
+        listed = json.loads(answer.read()) if answer.status == 200 else []
+    finally:
+        connection.close()
     return {each["name"].partition("@")[0]: each for each in listed if each["provider"] == "file"}
-
-
-def wait_for_routers(admin: int, count: int) -> None:
-    """It listens before it has read its file."""
-    deadline = time.monotonic() + PATIENCE_S
-    while len(routers_of(admin)) < count:
-        assert time.monotonic() < deadline, f"{count} routers are not there"
-        time.sleep(0.02)
 
 
 def dropped(text: str, folder: Path) -> dict[str, list[str]]:
