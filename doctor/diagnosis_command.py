@@ -29,6 +29,10 @@ def doctor(
     stream_path: StreamPath = "/voice/stream",
     webhook_path: WebhookPath = "/voice/webhook",
     admin: Annotated[str, typer.Option(help="The sidecar's admin address.", metavar="URL")] = ADMIN,
+    connect_to: Annotated[
+        str | None,
+        typer.Option(help="Dial the public name at this address.", metavar="HOST:PORT"),
+    ] = None,
     config: Annotated[
         list[Path] | None, typer.Option(help="An ingress configuration to read, too.")
     ] = None,
@@ -47,6 +51,7 @@ def doctor(
     """Probe every hop, name the one that broke the WebSocket, print the fix."""
     from rich.console import Console
 
+    from doctor.addresses import parse_address
     from doctor.diagnosis_html import page
     from doctor.diagnosis_input import Misuse, check_path, check_report, checked_admin
     from doctor.diagnosis_json import as_contract
@@ -54,6 +59,10 @@ def doctor(
     from doctor.examination import HOPS_FILE, examine
     from doctor.probing import HopsError, ProbeOptions
 
+    try:
+        dialled = parse_address(connect_to) if connect_to else None
+    except ValueError as error:
+        raise typer.BadParameter(f"--connect-to: {error}.") from None
     check_path("--stream-path", stream_path)
     check_path("--webhook-path", webhook_path)
     check_report(html)
@@ -65,6 +74,7 @@ def doctor(
         idle_s=idle,
         soak_s=soak,
         auth_token=os.environ.get("TWILIO_AUTH_TOKEN") or None,
+        connect_to=dialled,
     )
     if hops is None and public_url is None and HOPS_FILE.is_file():
         hops = HOPS_FILE

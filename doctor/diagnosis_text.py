@@ -1,6 +1,7 @@
 """A diagnosis for people: one sentence, a picture, both heads side by side, the fix."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -89,7 +90,8 @@ def _finding(finding: Finding) -> Iterator[RenderableType]:
         (f"{finding.rule} {finding.slug}", f"bold {style}"), f" at {printable(finding.hop)}"
     )
     yield Padding(Text(printable(finding.saw)), (0, 0, 0, 2))
-    yield Padding(Text(finding.fix, "green"), (0, 0, 0, 4))
+    # Commands are there to be copied: not folded at the width of the terminal.
+    yield Text(indent(finding.fix, "    "), "green")
 
 
 def _configuration(diagnosis: Diagnosis) -> Iterator[RenderableType]:

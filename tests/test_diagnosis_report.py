@@ -110,6 +110,13 @@ def test_the_text_begins_with_the_sentence_and_shows_what_was_removed() -> None:
     assert "\x1b" not in text
 
 
+def test_a_command_of_a_fix_is_one_line_however_long_it_is() -> None:
+    command = f"tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:8080/{'x' * 80}"
+    fix = f"{command}\nOr one mount for everything."
+    text = _text(replace(BROKEN, findings=(replace(FINDING, fix=fix),)), GOOD, BAD)
+    assert f"    {command}\n    Or one mount for everything.\n" in text
+
+
 def test_a_healthy_chain_has_neither_heads_nor_fix() -> None:
     text = _text(Diagnosis("healthy", "All hops pass the stream."), GOOD)
     assert text.startswith("All hops pass the stream.")

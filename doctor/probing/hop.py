@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
-from doctor.addresses import parse_url
+from doctor.addresses import Target, parse_url
 from doctor.evidence import (
     Arrival,
     Echo,
@@ -71,7 +71,7 @@ class HopProbe:
         options = self._options
         began = perf_counter()
         try:
-            places = await resolve(self._target, options.resolve, options.connect_s)
+            places = await resolve(self._dialled, options.resolve, options.connect_s)
         except Lost as lost:
             self._add("resolve", began, lost.fault, lost.detail)
             return
@@ -91,6 +91,14 @@ class HopProbe:
             line.preface = PROXY_UNKNOWN
         if not self._target.is_secure or await self._shake(line):
             self._line = line
+
+    @property
+    def _dialled(self) -> Target:
+        """The hop's target, or what the public name's connections are to be made to."""
+        other = self._options.connect_to
+        if other is None or self._target.authority != self._plan.host:
+            return self._target
+        return replace(self._target, address=other)
 
     @property
     def _server_name(self) -> str:

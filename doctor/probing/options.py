@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from doctor.addresses import Address
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
     """Times are seconds. Secrets never show in tracebacks.
 
     `host` is the Host that the public URL stands for; without it the outermost hop's name is
-    taken, where it has one. `resolve` gives hosts other addresses, as curl's --resolve does.
+    taken, where it has one. `resolve` gives hosts other addresses, as curl's --resolve does;
+    `connect_to` stands in the place of the public name's address and port.
     """
 
     stream_path: str = "/voice/stream"
@@ -27,3 +30,4 @@ class ProbeOptions:
     ca: Path | None = None  # authorities to trust beside the system's
     hop_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by hop, of discovery
     resolve: Mapping[str, str] = field(default_factory=dict)
+    connect_to: Address | None = None

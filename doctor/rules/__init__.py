@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from doctor.addresses import parse_url
 from doctor.evidence import HopKind, PhaseName, Sight
 
 Level = Literal["error", "warning"]
@@ -152,8 +153,24 @@ def judge(sight: Sight) -> Iterator[Finding | Skipped]:
             continue
         saw = known.check(**given)
         if saw is not None:
-            fix = known.page.fix_for(hop.kind)
+            fix = addressed(known.page.fix_for(hop.kind), sight)
             yield Finding(known.id, known.slug, hop.name, known.level, saw, fix)
+
+
+def addressed(fix: str, sight: Sight) -> str:
+    """A fix for the hop at hand: what pages call by the defaults is called as it is here.
+
+    A hop in front of the sidecar is told of what stands behind it, which the pages call
+    127.0.0.1:8080. Where that is not known the fix stays as it is.
+    """
+    behind = sight.behind
+    if sight.has_sidecar and sight.probe.hop.kind != "sidecar" and behind is not None:
+        url = parse_url(behind.hop.url)
+        fix = fix.replace("http://127.0.0.1:8080", behind.hop.url.rstrip("/"))
+        fix = fix.replace("127.0.0.1:8080", str(url.address))
+        if url.address.host == "127.0.0.1":
+            fix = re.sub(r"(funnel --bg (?:--\S+ )*)8080\b", rf"\g<1>{url.address.port}", fix)
+    return fix.replace("/voice/stream", sight.stream_path)
 
 
 def _why_absent(sight: Sight, name: str) -> str:

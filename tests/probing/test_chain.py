@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from doctor.addresses import Address
 from doctor.evidence import Hop, Probe
 from doctor.probing import ProbeOptions, probe_chain
 from peers import RunningSidecar
@@ -229,6 +230,20 @@ def test_a_name_can_be_given_another_address_as_curls_resolve_does(
     assert found.addresses == ("127.0.0.1",)
     assert found.upgrade is not None
     assert found.upgrade.sent("Host") == f"voice.example.com:{sidecar.port}"
+
+
+def test_the_public_name_can_be_dialled_elsewhere_and_no_other_hop_is(
+    gateway: Gateway, sidecar: RunningSidecar
+) -> None:
+    public = Hop("public", "other", "http://voice.example.com")
+    there = Address("127.0.0.1", sidecar.port)
+    *inner, found = chain(
+        [*_hops(gateway, sidecar), public], admin=admin_of(sidecar), connect_to=there
+    )
+    assert [probe.is_good for probe in inner] == [True, True]
+    assert found.is_good
+    assert found.upgrade is not None
+    assert found.upgrade.sent("Host") == "voice.example.com"
 
 
 def test_an_address_that_does_not_answer_beside_one_that_does_is_a_note(
