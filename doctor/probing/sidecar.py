@@ -9,6 +9,7 @@ from doctor.addresses import Detour, parse_url
 from doctor.dial import Patience, Unanswered, default_tls
 from doctor.evidence import Arrival, Pairs, Stranger
 from doctor.exchange import ask
+from doctor.probing.showing import printable
 from proxy.preface import HTTP2_PREFACE, explain_stranger
 
 PATIENCE = Patience(connect_s=2.0, tries=1, total_s=4.0)
@@ -95,7 +96,7 @@ class AdminAddress:
         if answer.status == 401:
             raise Unavailable(f"{self.url} wants the bearer token HOPSCOPE_ADMIN_TOKEN")
         if not 200 <= answer.status < 300:
-            said = answer.body[:200].decode(errors="replace").strip()
+            said = printable(b" ".join(answer.body[:200].split()))
             raise Unavailable(f"{self.url}{path} answered {answer.status}: {said}")
         if answer.status == 204:
             return {}

@@ -333,6 +333,22 @@ def test_the_admin_address_gets_its_token_and_a_missing_one_is_told() -> None:
     assert "t0ken" not in repr(found)
 
 
+def test_an_admin_address_that_is_something_else_is_told_in_one_line() -> None:
+    async def other(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer("404 Not Found", body="<h1>\n\x1b[2J\n token=hunter2</h1>")
+
+    async def run() -> Probe:
+        async with serving(other) as port, serving(proper) as behind:
+            hop = Hop("front", "other", f"http://127.0.0.1:{behind}")
+            options = ProbeOptions(admin=f"http://127.0.0.1:{port}", **QUICK)  # type: ignore[arg-type]
+            return (await probe_chain([hop], options, lambda _: None))[0]
+
+    [note] = asyncio.run(run()).notes
+    assert "answered 404: <h1> \\x1b[2J token=[hidden]" in note
+    assert "\n" not in note
+
+
 def test_nothing_stays_armed_when_an_examination_is_over(sidecar: RunningSidecar) -> None:
     found = probe(passing(sidecar), sidecar, idle_s=0.1, soak_s=0.1)
     assert list(faults(found)) == []
