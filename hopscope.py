@@ -21,13 +21,23 @@ from doctor.command import call
 from doctor.compare_command import compare
 from doctor.diagnosis_command import doctor, explain, lint, rules
 from doctor.lab_command import lab
+from doctor.replay_command import replay
 from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings
 from gateway.settings import SettingsError as GatewaySettingsError
 from proxy.exchange import OUTCOMES, iso, new_id
 from proxy.export_command import capture, export
-from proxy.history import CALL, Book, History, HistoryError, Query, default_file, open_for_reading
+from proxy.history import (
+    CALL,
+    TWILIO_ERROR,
+    Book,
+    History,
+    HistoryError,
+    Query,
+    default_file,
+    open_for_reading,
+)
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
@@ -131,7 +141,8 @@ def gateway(
 
     async def serve(_log: LogWriter) -> None:
         async with _flushed(open_history(sidecars)) as history:
-            await process.serve(settings, Journal(_keeper(history)))
+            journal = Journal(_keeper(history), _keeper(history, TWILIO_ERROR))
+            await process.serve(settings, journal)
 
     _log_and_run(serve, as_json=log_format == "json")
 
@@ -177,7 +188,7 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (call, capture, compare, dial, doctor, explain, export, ingress, lint, rules):
+for verb in (call, capture, compare, dial, doctor, explain, export, ingress, lint, replay, rules):
     app.command()(verb)
 app.add_typer(lab, name="lab")
 
@@ -319,7 +330,7 @@ def _beside(settings: GatewaySettings) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def beside(sidecar: Any, admin: Any) -> AsyncIterator[Any]:
-        keep = Journal(_keeper(sidecar.history))
+        keep = Journal(_keeper(sidecar.history), _keeper(sidecar.history, TWILIO_ERROR))
         running = running_gateway(settings, keep, sidecar.telemetry.show)
         async with _attended(sidecar, admin), running as (gateway, address):
             admin.collectors.append(gateway.events.registry)
@@ -345,12 +356,12 @@ def _gateway_settings(config: Path | None, **flags: Any) -> GatewaySettings:
     return load_settings(config, **flags)
 
 
-def _keeper(history: History) -> Callable[[dict[str, Any]], None]:
+def _keeper(history: History, kind: str = CALL) -> Callable[[dict[str, Any]], None]:
     """Puts calls into the history under an id that sorts by time, like all others."""
 
-    def keep(call: dict[str, Any]) -> None:
+    def keep(row: dict[str, Any]) -> None:
         now = time.time()
-        history.add_event(CALL, now, {"id": new_id(now), "at": iso(now)} | call, {})
+        history.add_event(kind, now, {"id": new_id(now), "at": iso(now)} | row, {})
 
     return keep
 

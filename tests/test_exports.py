@@ -37,7 +37,7 @@ SWITCHED_AT = 1795438801.0
 
 def _frame(at: float, sender: str, payload: bytes | None, opcode: int = TEXT, **more: Any) -> Frame:
     length = len(payload or b"")
-    known = {"fin": True, "rsv": 0, "mask": b"", "length": length, "note": None} | more
+    known: dict[str, Any] = {"fin": True, "rsv": 0, "mask": b"", "length": length, "note": None} | more
     return Frame(at, sender, opcode, payload=payload, **known)
 
 
@@ -118,7 +118,7 @@ def test_a_pcapng_has_a_packet_for_each_frame_with_following_numbers() -> None:
     assert payloads[4] == b"\x81\x82abcd" + bytes((ord("h") ^ ord("a"), ord("i") ^ ord("b")))
     assert payloads[5] + payloads[6] == b"\x82\x7f" + len(long).to_bytes(8, "big") + long
     sent = {b"\xcb\x00\x71\x09": b"", b"\xc0\x00\x02\x02": b""}
-    first = {}
+    first: dict[bytes, int] = {}
     for packet in packets:
         source, number, flags = packet[12:16], struct.unpack_from("!I", packet, 24)[0], packet[33]
         begun = first.setdefault(source, number)
