@@ -141,7 +141,7 @@ def test_bad_input_is_said_plainly_and_ends_with_64(tmp_path: Path) -> None:
     for arguments, word in (
         (("--hops", str(hops)), "nginx"),
         (("--hops", str(half)), "TOML"),
-        (("--hops", str(tmp_path / "none.toml")), "No such file"),
+        (("--hops", str(tmp_path / "none.toml")), "there is no such file"),
         (("voice.example.com",), "https://voice.example.com"),
         (("wss://voice.example.com",), "https://voice.example.com"),
     ):
