@@ -15,7 +15,9 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "
 def make_certificates(folder: Path, public_name: str) -> None:
     """Write NAME.pem and NAME.key of each into the folder."""
     is_ca = "basicConstraints=critical,CA:TRUE"
-    _make(folder, "ca", "Authority of a made-up edge", is_ca)
+    # Python 3.13 wants an authority to say what its key is for (RFC 5280 section 4.2.1.3).
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    _make(folder, "ca", "Authority of a made-up edge", is_ca, *usage)
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key")
     for name, names in (("edge", EDGE_NAMES), ("public", (public_name,))):
         listed = ",".join(f"DNS:{each}" for each in names)
