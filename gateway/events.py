@@ -15,6 +15,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.calls import FINAL_STATUSES, Call, CallRefused
+from gateway.debugger import Incident
+from gateway.meanings import meaning
 from gateway.signatures import Verdict
 from gateway.speech import ProviderError
 
@@ -24,6 +26,10 @@ URL_LIMIT = 300
 # Of what strangers can cause, so many lines are logged in so long; the rest is counted.
 REPEAT_S = 10.0
 REPEAT_LIMIT = 5
+# Header fields of an answer that tell who made it, and hold no secrets.
+TELLING = frozenset(
+    "proxy-status server via cf-ray cf-mitigated ngrok-error-code content-type".split()
+)
 _TURN_BOUNDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
 _ANSWERED_BY = frozenset(
     "human machine_start machine_end_beep machine_end_silence machine_end_other fax unknown".split()
@@ -93,6 +99,12 @@ class Events:
         )
         self._calls_refused = Counter(
             "hopscope_calls_refused", "Calls that were not accepted.", ["reason"], registry=registry
+        )
+        self._twilio_errors = Counter(
+            "hopscope_twilio_errors",
+            "Errors and warnings that Twilio's debugger told of.",
+            ["code"],
+            registry=registry,
         )
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -232,6 +244,30 @@ class Events:
         """Who answered an outbound call, by Twilio's answering machine detection."""
         known = answered_by if answered_by in _ANSWERED_BY else "other"
         self._tell("amd", call_sid=call_sid, answered_by=known, ms=ms)
+
+    def twilio_error(self, incident: Incident) -> None:
+        """What Twilio's debugger says of a call, and which hop made the answer that it is about."""
+        self._twilio_errors.labels(str(incident.code)).inc()
+        answer = dict(incident.answer_fields)
+        self._tell(
+            "twilio_error",
+            "error" if incident.severity == "error" else "warning",
+            call_sid=incident.call_sid,
+            code=incident.code,
+            name=meaning(incident.code).name,
+            severity=incident.severity,
+            sid=incident.sid,
+            resource_sid=incident.resource_sid,
+            occurred_at=incident.occurred_at,
+            method=incident.method,
+            url=incident.url and shown_url(incident.url),
+            status=incident.status,
+            hop=incident.answered_by.hop,
+            stamp=incident.answered_by.stamp or None,
+            answered_by={
+                name.lower(): answer[name][:URL_LIMIT] for name in answer if name.lower() in TELLING
+            },
+        )
 
     def webhook_answered(self, path: str, status: int) -> None:
         """`path` is the name of one of ours, or "other"."""

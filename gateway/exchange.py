@@ -10,12 +10,14 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gateway.stamp import SERVER
+
 FORM_TYPE = "application/x-www-form-urlencoded"
 FIELDS_LIMIT = 200  # Twilio's forms have some thirty
 VALUE_LIMIT = 2048
 # All answers close: the first line of a connection decides what it speaks (gateway/port.py).
 _HEADERS = {
-    "Server": "hopscope-gateway",
+    "Server": SERVER,
     "Connection": "close",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

@@ -1,4 +1,4 @@
-"""One row a call out of the events of the gateway, for a history (pure)."""
+"""Rows out of the events of the gateway, for a history: one a call, one an error of Twilio's."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,13 +10,20 @@ Keep = Callable[[dict[str, Any]], None]
 
 
 class Journal:
-    """A listener of Events. `keep` is given each call that ended, with its turns."""
+    """A listener of Events.
 
-    def __init__(self, keep: Keep) -> None:
-        self._keep = keep
+    `keep` is given each call that ended, with its turns; `keep_error` what Twilio's debugger told,
+    which it mostly does when the call is over.
+    """
+
+    def __init__(self, keep: Keep, keep_error: Keep = lambda _: None) -> None:
+        self._keep, self._keep_error = keep, keep_error
         self._turns: dict[str, list[dict[str, Any]]] = {}
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "twilio_error":
+            self._keep_error(dict(fields))
+            return
         call_sid = fields.get("call_sid")
         if not isinstance(call_sid, str):
             return

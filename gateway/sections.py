@@ -83,6 +83,7 @@ class Paths(Section):
     status: PathText = "/voice/status"
     stream_status: PathText = "/voice/stream-status"
     amd: PathText = "/voice/amd"
+    debugger: PathText = "/voice/debugger"
 
     @model_validator(mode="after")
     def _check_distinct(self) -> Self:

@@ -16,6 +16,7 @@ from gateway import twiml
 from gateway.answers import Answers
 from gateway.calls import STATUSES, Call, CallRefusal, CallRefused, Calls, Direction, Ending
 from gateway.calls_api import CallsApi, Dial
+from gateway.debugger import parse_incident
 from gateway.events import Events
 from gateway.exchange import (
     FORM_TYPE,
@@ -37,6 +38,8 @@ from gateway.signatures import HEADER, SignatureChecker, Verdict
 # What still comes of a body that was refused is read for so long: closed at once, the connection
 # would be reset, and the answer with it (RFC 9112 section 9.6).
 LINGER_S = 1.0
+# A debugging event quotes a request and its answer, which is TwiML of up to 64 kB.
+DEBUGGER_BYTES = 512 << 10
 IDEMPOTENCY_HEADER = "I-Twilio-Idempotency-Token"
 _CALL_SID = re.compile(r"[A-Za-z0-9]{1,64}")
 # Caller hears the busy tone; anything else that refuses an inbound call is a plain refusal.
@@ -79,6 +82,7 @@ class Webhooks:
             paths.status: ("status", self._status),
             paths.stream_status: ("stream_status", self._stream_status),
             paths.amd: ("amd", self._amd),
+            paths.debugger: ("debugger", self._debugger),
             paths.stream: ("stream", self._stream),
             HEALTH_PATH: ("healthz", self._healthz),
         }
@@ -253,6 +257,15 @@ class Webhooks:
                 self._on_machine(call)
         return answer(204)
 
+    async def _debugger(self, request: web.BaseRequest, target: str) -> web.Response:
+        """Twilio's debugger: what went wrong with any call of the account, also in front of us."""
+        check_method(request, ("POST",))
+        incident = parse_incident(await self._checked_form(request, target, DEBUGGER_BYTES))
+        if incident is None:
+            raise Refusal(400, "the form is no event of Twilio's debugger\n")
+        self._events.twilio_error(incident)
+        return answer(204)
+
     def _answered(self, call: Call, answered_by: str, form: Form) -> None:
         call.answered_by = answered_by[:40]
         ms = field(form, "MachineDetectionDuration")
@@ -290,8 +303,16 @@ class Webhooks:
 
     async def _signed_form(self, request: web.BaseRequest, target: str) -> tuple[Form, str]:
         """The form of a request that Twilio signed, and its CallSid. Raises Refusal."""
-        limits = self._settings.limits
-        body = await read_body(request, FORM_TYPE, limits.body_bytes, limits.body_seconds)
+        form = await self._checked_form(request, target, self._settings.limits.body_bytes)
+        call_sid = field(form, "CallSid")
+        if _CALL_SID.fullmatch(call_sid) is None:
+            raise Refusal(400, "the form has no CallSid\n")
+        return form, call_sid
+
+    async def _checked_form(self, request: web.BaseRequest, target: str, limit_bytes: int) -> Form:
+        """The form of a request that Twilio signed. Raises Refusal."""
+        limit_s = self._settings.limits.body_seconds
+        body = await read_body(request, FORM_TYPE, limit_bytes, limit_s)
         form = parse_form(body)
         verdict = self._checker.check_webhook(
             target, request.headers.items(), form, now=self._clock()
@@ -299,10 +320,7 @@ class Webhooks:
         if not verdict.is_valid:
             self._events.signature_refused("webhook", verdict)
             raise Refusal(403, refusal_text(verdict))
-        call_sid = field(form, "CallSid")
-        if _CALL_SID.fullmatch(call_sid) is None:
-            raise Refusal(400, "the form has no CallSid\n")
-        return form, call_sid
+        return form
 
 
 class _Malformed(logging.Handler):

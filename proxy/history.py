@@ -28,7 +28,7 @@ _SWITCH_AGAIN_S = 0.01
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id TEXT PRIMARY KEY,        -- of the exchange or the phone call; sorts by time
-    kind TEXT NOT NULL,         -- handshake, request or call
+    kind TEXT NOT NULL,         -- handshake, request, call or twilio_error
     at REAL NOT NULL,           -- epoch seconds
     ingress TEXT, outcome TEXT, call_sid TEXT,
     line TEXT NOT NULL,         -- the log line, JSON
@@ -40,6 +40,7 @@ CREATE INDEX IF NOT EXISTS events_call ON events (call_sid) WHERE call_sid IS NO
 """
 _VERSION = 1
 CALL = "call"  # the kind of a phone call's row
+TWILIO_ERROR = "twilio_error"  # ... of what Twilio's debugger told the gateway
 HANDSHAKES_LIMIT = 100  # of one phone call, in its full view
 
 
@@ -272,6 +273,6 @@ class History:
 
 def _merged(kind: str, line: str, session: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": kind} | json.loads(line)
-    if kind != CALL:
+    if kind not in (CALL, TWILIO_ERROR):
         row["session"] = json.loads(session) if session else None
     return row

@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from proxy.history import CALL
-from proxy.transcript import call_line, call_view
+from proxy.history import CALL, TWILIO_ERROR
+from proxy.transcript import call_line, call_view, error_line
 
 Row = Mapping[str, Any]
 _STYLES = {
@@ -65,6 +65,8 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
 def _row_line(row: Row) -> Text:
     if row.get("kind") == CALL:
         return call_line(row)
+    if row.get("kind") == TWILIO_ERROR:
+        return error_line(row)
     outcome = _outcome(row)
     outcome.pad_right(max(20 - len(outcome), 0))
     ending = _session_words(row["session"]) if row.get("session") else ""
@@ -83,6 +85,9 @@ def print_row(console: Console, row: Row) -> None:
     row = _printable(row)
     if row.get("kind") == CALL:
         _print_call(console, row)
+        return
+    if row.get("kind") == TWILIO_ERROR:
+        console.print(error_line(row), soft_wrap=True)
         return
     console.print(_picture(row))
     parts = [

@@ -30,6 +30,18 @@ def call_line(call: Row) -> Text:
     )
 
 
+def error_line(row: Row) -> Text:
+    """What Twilio's debugger told of a call: the code, and who made the answer."""
+    hop = str(row.get("hop") or "nobody").replace("_", " ")
+    status = f" {row['status']}" if row.get("status") else ""
+    return Text.assemble(
+        f"{row['at']}  {row['id']}  ",
+        (f"Twilio {row.get('code')}".ljust(20), "red" if row.get("severity") == "error" else ""),
+        f"  {row.get('name')}; answered{status} by: {hop}",
+        f"  {row['call_sid']}" if row.get("call_sid") else "",
+    )
+
+
 def call_view(call: Row) -> Group:
     """A phone call in full, but for its handshakes."""
     what = " ".join(str(call[name]) for name in ("direction", "mode") if call.get(name))

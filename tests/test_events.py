@@ -294,6 +294,7 @@ def test_the_metrics_are_those_of_the_documentation() -> None:
         "hopscope_signatures_refused",
         "hopscope_streams_refused",
         "hopscope_calls_refused",
+        "hopscope_twilio_errors",
     }
 
 

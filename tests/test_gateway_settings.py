@@ -48,6 +48,7 @@ def test_the_defaults_need_no_account_and_no_network() -> None:
         "status": "/voice/status",
         "stream_status": "/voice/stream-status",
         "amd": "/voice/amd",
+        "debugger": "/voice/debugger",
     }
     assert (settings.turns.silence_ms, settings.limits.start_seconds) == (500, 5)
     assert settings.limits.body_bytes == 65536

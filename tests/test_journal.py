@@ -43,3 +43,13 @@ def test_a_call_that_was_never_started_is_kept_all_the_same() -> None:
     [row] = _kept(("call_ended", {"call_sid": "CA1", **ENDED}))
     assert row["turns"] == []
     assert _kept(("turn", {"call_sid": "CA1"}), ("speech_failed", {"call_sid": None})) == []
+
+
+def test_what_the_debugger_told_is_kept_apart_from_calls() -> None:
+    calls: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    journal = Journal(calls.append, errors.append)
+    journal("twilio_error", {"call_sid": "CA1", "code": 31920})
+    journal("twilio_error", {"call_sid": None, "code": 11200})
+    assert [row["code"] for row in errors] == [31920, 11200]
+    assert calls == []

@@ -1,14 +1,16 @@
 """Phone calls as people read them: a line in the list, and turn by turn."""
 
+import asyncio
 import io
 import json
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from gateway.calls import WELL_ENDED
-from proxy.history import Book, Query
+from proxy.history import TWILIO_ERROR, Book, History, Query
 from proxy.report import print_row, print_rows
 from proxy.transcript import GOOD_ENDINGS
 
@@ -160,3 +162,16 @@ def test_what_the_history_gives_back_can_be_printed() -> None:
 
 def test_good_endings_are_those_of_the_gateway() -> None:
     assert GOOD_ENDINGS == WELL_ENDED
+
+
+@pytest.mark.parametrize("in_full", [False, True])
+def test_an_error_that_twilio_told_of_is_a_line_with_the_hop_that_answered(in_full: bool) -> None:
+    history = History(Book(None, rows=10, days=1))
+    row = {"id": "9", "at": "2026-01-02T03:04:05.678Z", "call_sid": "CA9", "code": 31920}
+    row |= {"name": "Handshake Error", "severity": "error", "status": 404, "hop": "in_front"}
+    history.add_event(TWILIO_ERROR, time.time(), row, {})
+    kept = asyncio.run(history.get("CA9"))
+    history.close()
+    assert kept == row | {"kind": TWILIO_ERROR}
+    wanted = "Twilio 31920          Handshake Error; answered 404 by: in front  CA9\n"
+    assert printed(kept, in_full=in_full).endswith(wanted)

@@ -252,6 +252,14 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 unit="ops",
             ),
             Panel(
+                "Errors and warnings of Twilio's, by code",
+                "timeseries",
+                ((_rate("hopscope_twilio_errors_total", "code", zero=True), "{{code}}"),),
+                unit="ops",
+                text="From the webhook of Twilio's debugger. `hopscope twilio CALL_SID` names the "
+                "hop.",
+            ),
+            Panel(
                 "Refused",
                 "timeseries",
                 (
