@@ -25,7 +25,6 @@ Passed = Literal[
     "lost",
     "cut",  # the stream ended under it
     "refused",  # there was no stream
-    "tls",  # not tried: TLS has no half-close that all can do
     "unknown",
 ]
 PASSED: tuple[Passed, ...] = get_args(Passed)

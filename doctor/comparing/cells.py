@@ -26,7 +26,6 @@ _PASSED: dict[Passed, str] = {
     "lost": "lost",
     "cut": "the stream is cut",
     "refused": "no stream to try it on",
-    "tls": "not tried over TLS",
     "unknown": "cannot tell",
 }
 

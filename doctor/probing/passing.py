@@ -15,11 +15,13 @@ from websockets.frames import Opcode
 from doctor.evidence import Exchange
 from doctor.passage import CallSeen, Manners, Passed, TargetSeen
 from doctor.probing.asking import Asked, ask
+from doctor.probing.dial import Line
 from doctor.probing.endurance import soak
 from doctor.probing.hop import HopProbe
 from doctor.probing.plan import with_probe
 from doctor.probing.stream import Ended, Frame, ProbeStream
 from doctor.probing.targets import judge_target, variants
+from doctor.probing.tls_ending import EndingLine
 from proxy.frames import CLOSE, PING, PONG, TEXT
 
 EARLY = b"early"
@@ -32,10 +34,6 @@ Way = Callable[[ProbeStream], Awaitable[Passed]]  # something tried on a stream 
 
 class PassingProbe(HopProbe):
     """A hop's probe that can also be asked what passes. Each step may be called at any time."""
-
-    @property
-    def is_secure(self) -> bool:
-        return self._target.is_secure
 
     async def targets(self) -> tuple[TargetSeen, ...]:
         """Upgrades for unusual targets, one after the other."""
@@ -66,7 +64,7 @@ class PassingProbe(HopProbe):
             early=await self._early(),
             ping_by_client=await self._with_stream(_ping_by_client),
             ping_by_server=await self._with_stream(_ping_by_server),
-            half_close="tls" if self.is_secure else await self._with_stream(_half_close),
+            half_close=await self._half_close(),
         )
 
     async def call(self, round_: int, seconds: float) -> CallSeen | None:
@@ -91,19 +89,34 @@ class PassingProbe(HopProbe):
             seen.fault,
         )
 
-    async def _knock(self, path: str = "", behind: bytes = b"") -> tuple[Asked, str] | None:
+    async def _knock(
+        self, path: str = "", behind: bytes = b"", line: Line | None = None
+    ) -> tuple[Asked, str] | None:
         """An upgrade that asks for the echo, and its id."""
         probe_id = await self._arm()
-        if self._line is None or probe_id is None:
+        line = line or self._line
+        if line is None or probe_id is None:
             return None
         fields = with_probe(self._upgrade(), probe_id, echo=True)
         path = path or self._plan.stream_path(self.hop)
         options = self._options
-        asked = await ask(self._line, "upgrade", "GET", path, fields, options.answer_s, behind)
+        asked = await ask(line, "upgrade", "GET", path, fields, options.answer_s, behind)
         return asked, probe_id
 
     async def _with_stream(self, way: Way) -> Passed:
-        stream = await self.open_stream()
+        return await self._try(way, await self.open_stream())
+
+    async def _half_close(self) -> Passed:
+        """Over TLS it is the alert that says so, and TCP stays open."""
+        line = self._line
+        if line is None:
+            return "refused"
+        ending = EndingLine(line.place, line.tls, line.server_name, line.connect_s, line.preface)
+        knock = await self._knock(line=ending)
+        switched = None if knock is None else knock[0].switched
+        return await self._try(_half_close, None if switched is None else ProbeStream(switched))
+
+    async def _try(self, way: Way, stream: ProbeStream | None) -> Passed:
         if stream is None:
             return "refused"
         try:

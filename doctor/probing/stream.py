@@ -94,7 +94,7 @@ class ProbeStream:
                 return frame.close
 
     def end(self) -> None:
-        """Say that nothing more will come, and go on receiving (TCP's half-close; not over TLS)."""
+        """Say that nothing more will come, and go on receiving (over TLS: see tls_ending.py)."""
         self._writer.write_eof()
 
     async def is_over(self, within_s: float) -> bool:

@@ -15,7 +15,16 @@ from doctor.comparing.verdicts import verdict_of
 from doctor.passage import Passage
 from doctor.probing import ProbeOptions
 from peers import RunningSidecar
-from probing.broken_hops import QUICK, Handler, Peer, admin_of, passing, payload_of, serving
+from probing.broken_hops import (
+    QUICK,
+    Handler,
+    Peer,
+    admin_of,
+    passing,
+    payload_of,
+    serving,
+    tls_server,
+)
 
 PING, PONG, TEXT = 9, 10, 1
 
@@ -180,6 +189,21 @@ def test_a_half_close_is_passed_on_by_a_hop_that_ends_one_way_at_a_time(
     seen = through(sidecar, ends)
     assert seen.manners is not None
     assert seen.manners.half_close == "passed"
+
+
+def test_the_clients_end_over_tls_leaves_what_the_hop_still_says_to_be_read(
+    sidecar: RunningSidecar, tmp_path: Path
+) -> None:
+    """asyncio's own TLS ends both ways at the alert, so this hop is one that cuts."""
+
+    async def run() -> Comparison:
+        async with serving(passing(sidecar), tls_server(tmp_path)) as port:
+            entries = read_entries([f"a=https://127.0.0.1:{port}"])
+            return await compare(entries, asked(sidecar), 0, 0, lambda _: None)
+
+    seen = asyncio.run(run()).passages[-1]
+    assert seen.manners is not None
+    assert (seen.manners.early, seen.manners.half_close) == ("passed", "cut")
 
 
 def test_a_hop_that_keeps_the_clients_end_to_itself_loses_the_last_words(
