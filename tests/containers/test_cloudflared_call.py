@@ -18,8 +18,7 @@ from containers.callers import CALL_S, call_through
 from containers.conftest import Start
 from containers.images import CLOUDFLARED
 from containers.running import START_S, Running
-from deployment.catalogue import INGRESSES, ingress_files
-from deployment.site import Site, parse_address
+from containers.sites import write_ingress
 from ingress.tunnels.cloudflare.certificates import make_certificates
 from ingress.tunnels.cloudflare.edge import Edge
 from ingress.tunnels.cloudflare.front import Switches
@@ -96,12 +95,8 @@ def start_cloudflared(start: Start, sidecar: Running, folder: Path) -> Running:
 
 def cloudflared_folder(folder: Path) -> Path:
     """What `hopscope ingress cloudflared` writes for containers, and credentials for our edge."""
-    folder.mkdir()
+    write_ingress("cloudflared", folder, HOST, tunnel=TUNNEL)
     secret = b64encode(b"s" * 32).decode()
     credentials = {"AccountTag": "account", "TunnelSecret": secret, "TunnelID": TUNNEL}
     (folder / f"{TUNNEL}.json").write_text(json.dumps(credentials))
-    site = Site(HOST, parse_address("upstream", "sidecar:8080"), tunnel=TUNNEL)
-    for file in ingress_files(INGRESSES["cloudflared"], site):
-        if file.part == "config":
-            (folder / Path(file.path).name).write_text(file.text)
     return folder
