@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -26,18 +26,10 @@ from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings
 from gateway.settings import SettingsError as GatewaySettingsError
-from proxy.exchange import OUTCOMES, iso, new_id
+from proxy.exchange import iso, new_id
 from proxy.export_command import capture, export
-from proxy.history import (
-    CALL,
-    TWILIO_ERROR,
-    Book,
-    History,
-    HistoryError,
-    Query,
-    default_file,
-    open_for_reading,
-)
+from proxy.history import CALL, TWILIO_ERROR, History, HistoryError
+from proxy.history_command import history, show, tap
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
@@ -73,9 +65,6 @@ AdminAddress = Annotated[
     str | None, typer.Option(help="Metrics and admin API.", metavar="HOST:PORT")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-AdminUrl = Annotated[
-    str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
-]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
 PublicUrl = Annotated[str | None, typer.Option(help="What Twilio calls, https.", metavar="URL")]
 AllowUnsigned = Annotated[
@@ -83,9 +72,6 @@ AllowUnsigned = Annotated[
 ]
 LogFormat = Annotated[
     Literal["json", "console"], typer.Option(help="Lines for machines or for people.")
-]
-HistoryFile = Annotated[
-    Path | None, typer.Option("--file", help="The history file, if not the one in the settings.")
 ]
 
 
@@ -188,69 +174,24 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (call, capture, compare, dial, doctor, explain, export, ingress, lint, replay, rules):
+for verb in (
+    call,
+    capture,
+    compare,
+    dial,
+    doctor,
+    explain,
+    export,
+    history,
+    ingress,
+    lint,
+    replay,
+    rules,
+    show,
+    tap,
+):
     app.command()(verb)
 app.add_typer(lab, name="lab")
-
-
-@app.command()
-def history(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)] = 20,
-    ingress: Annotated[str | None, typer.Option(help="Only this ingress.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="Only this outcome.")] = None,
-    call_sid: Annotated[str | None, typer.Option("--call", help="Only this CallSid.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Plain requests, too.")] = False,
-    file: HistoryFile = None,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """List recorded handshakes, newest first."""
-    from proxy import report
-
-    if outcome is not None and outcome not in OUTCOMES:
-        _fail(f"--outcome: one of {', '.join(OUTCOMES)}", USAGE)
-    query = Query(None if every else "handshake", limit, None, ingress, outcome, call_sid)
-    with _book(file, config) as book:
-        rows = book.find(query)
-    if as_json:
-        _print_json({"handshakes": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
-    elif not rows:
-        sys.stderr.write("no recorded exchange matches\n")
-    else:
-        report.print_rows(Console(), rows)
-
-
-@app.command()
-def show(
-    event_id: Annotated[str, typer.Argument(metavar="ID", help="From history, log or stamp.")],
-    file: HistoryFile = None,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show one handshake: both heads, its violations, its session."""
-    from proxy import report
-
-    with _book(file, config) as book:
-        row = book.get(event_id)
-    if row is None:
-        _fail(f"{event_id}: not in the history; `hopscope history` lists what is", BROKEN)
-    if as_json:
-        _print_json(row)
-    else:
-        report.print_row(Console(), row)
-
-
-@app.command()
-def tap(admin: AdminUrl = "http://127.0.0.1:9101", as_json: AsJson = False) -> None:
-    """Watch handshakes, requests and sessions as they happen."""
-    from proxy import process, report
-
-    try:
-        process.run(report.follow(admin, Console(), as_json=as_json))
-    except KeyboardInterrupt:
-        return
-    except (OSError, ValueError) as error:
-        _fail(f"{admin}: {error}", BROKEN)
 
 
 def _log_and_run(
@@ -401,11 +342,6 @@ def _with_progress(title: str, work: Callable[..., Coroutine[Any, Any, Any]]) ->
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     return done[0]
-
-
-def _book(file: Path | None, config: Path | None) -> closing[Book]:
-    chosen = file or load_settings(config).history.file or default_file()
-    return closing(open_for_reading(chosen))
 
 
 def _print_json(value: object) -> None:
