@@ -47,7 +47,7 @@ bench: $(READY)
 pictures: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots docs
 
-faults: $(READY)
+faults: $(READY) tools
 	PYTHONPATH=tests $(BIN)/python -m ingress.faults.fault_lab table docs/faults.md
 
 ingress: $(READY) tools
