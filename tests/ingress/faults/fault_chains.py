@@ -20,7 +20,7 @@ from ingress.faults.fault_programs import PROGRAMS
 from ingress.faults.fault_tunnel_programs import TUNNEL_PROGRAMS
 from programs import HopscopeProcess, free_port, require
 
-START_S = 10.0
+START_S = 30.0
 END_S = 0.15
 CASES_OF_A_SIDECAR = 25
 REFUSED = "refused"

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import Event, ResponseReceived, StreamReset
 
 from head_echo import echoing_heads
 from ingress.tunnels.tailscale.callers import NAME, arrived, ask, dial
@@ -231,17 +235,44 @@ def test_what_is_not_mounted_is_gos_404_and_says_no_more(tailnet: Tailnet) -> No
 def test_http2_is_agreed_on_where_it_is_offered_and_has_no_way_to_upgrade(
     tailnet: Tailnet, backend: RawUpstream
 ) -> None:
-    """tailscale/tailscale#20882."""
+    """tailscale/tailscale#20882: neither RFC 8441's CONNECT nor a GET with a key is an upgrade."""
     with dial(tailnet, alpn=("h2", "http/1.1")) as caller:
         assert isinstance(caller.sock, ssl.SSLSocket)
         assert caller.sock.selected_alpn_protocol() == "h2"
-        caller.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04\0\0\0\0\0")
-        frame = caller.receive(9)
-        settings = caller.receive(int.from_bytes(frame[:3]))
-    assert frame[3] == 4  # SETTINGS
-    identifiers = {int.from_bytes(settings[at : at + 2]) for at in range(0, len(settings), 6)}
-    assert 3 in identifiers
-    assert 8 not in identifiers  # ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3)
+        client = H2Connection(H2Configuration(client_side=True, validate_outbound_headers=False))
+        client.initiate_connection()
+        client.send_headers(1, h2_head("CONNECT", (":protocol", "websocket")), end_stream=False)
+        client.send_headers(3, h2_head("GET", ("sec-websocket-key", KEY)), end_stream=True)
+        caller.send(client.data_to_send())
+        with backend.accept() as gateway:
+            head = gateway.receive_head()
+            gateway.send(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+            events = h2_events(caller, client)
+    assert client.remote_settings.enable_connect_protocol == 0
+    (reset,) = [event for event in events if isinstance(event, StreamReset)]
+    assert (reset.stream_id, reset.error_code) == (1, ErrorCodes.PROTOCOL_ERROR)
+    (answer,) = [event for event in events if isinstance(event, ResponseReceived)]
+    assert (answer.stream_id, dict(answer.headers)[b":status"]) == (3, b"426")
+    assert head.startswith(b"GET /voice/stream HTTP/1.1\r\n")
+    assert f"Sec-Websocket-Key: {KEY}\r\n".encode() in head
+    assert b"Upgrade" not in head
+
+
+def h2_head(method: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    place = [(":scheme", "https"), (":path", "/voice/stream"), (":authority", NAME.decode())]
+    fields = [("sec-websocket-version", "13"), *more]
+    pseudo = [field for field in fields if field[0].startswith(":")]
+    return [(":method", method), *place, *pseudo, *(f for f in fields if f not in pseudo)]
+
+
+def h2_events(caller: RawSocket, client: H2Connection) -> list[Event]:
+    """What the server says until both streams have had their answer."""
+    events: list[Event] = []
+    while not {ResponseReceived, StreamReset} <= {type(event) for event in events}:
+        data = caller.sock.recv(65536)
+        assert data, events
+        events += client.receive_data(data)
+    return events
 
 
 def test_the_gateway_learns_who_the_caller_is_by_http(tailnet: Tailnet) -> None:

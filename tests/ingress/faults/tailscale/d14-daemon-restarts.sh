@@ -1,0 +1,12 @@
+# row = "D14"
+# says = "tailscaled restarts under an open stream, without a Close."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# client = "101"
+# backend = ["Upgrade: websocket"]
+# idle_s = 6.0
+# reload_when_idle = true
+# hop = "tailscale"
+# phase = "idle"
+# rule = "CL01"

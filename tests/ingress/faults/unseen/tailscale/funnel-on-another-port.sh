@@ -1,0 +1,11 @@
+# row = "U13"
+# says = "Funnel is on 8443 alone; calls come by 443."
+# host = "gw.tail-scale.ts.net"
+# server_name = "gw.tail-scale.ts.net"
+# secure = true
+# client = "tls eof"
+# backend = ["nothing"]
+# hop = "tailscale"
+# phase = "tls"
+# rule = "NE11"
+tailscale funnel --bg --https=8443 @upstream@
