@@ -135,10 +135,9 @@ class Running:
             return False
         return True
 
-    def terminate(self) -> int:
-        """SIGTERM, as `docker stop` begins; its exit code."""
-        self.docker.kill("SIGTERM")
-        return int(self.docker.wait(timeout=PATIENCE_S)["StatusCode"])
+    def exit_code(self) -> int:
+        """As soon as it has ended."""
+        return int(self.docker.wait(timeout=START_S)["StatusCode"])
 
     def close(self) -> None:
         self._container.stop()

@@ -1,12 +1,19 @@
 """The image: small rights, a health check, an orderly end; what it is made of."""
 
+import asyncio
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from calls.gateways_at_work import PUBLIC, TOKEN, place
+from containers.callers import CALL_S
 from containers.conftest import Start
 from containers.images import HOPSCOPE, ROOT
 from containers.running import Running
+from doctor.addresses import Address
+from doctor.call import CallOptions
+from doctor.speech import sentence
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a session makes the images
 
@@ -55,10 +62,30 @@ def test_an_admin_address_beyond_loopback_is_checked_with_its_token(start: Start
     assert (code, said) == (1, "0.0.0.0:9101: /healthz answered 401\n")
 
 
-def test_sigterm_drains_and_ends_with_0(sidecar: Running, gateway: Running) -> None:
-    assert sidecar.terminate() == 0
-    sidecar.line("drained")
-    assert gateway.terminate() == 0
+def test_sigterm_waits_for_a_running_call_and_ends_with_0(
+    sidecar: Running, gateway: Running
+) -> None:
+    options = CallOptions(
+        webhook_url=f"{PUBLIC}/voice/webhook",
+        says=(sentence("goodbye").audio,),
+        auth_token=TOKEN,
+        connect_to=Address(sidecar.address, 8080),
+        plain=True,
+        limit_s=CALL_S,
+    )
+    with ThreadPoolExecutor(1) as thread:
+        calling = thread.submit(lambda: asyncio.run(place(options)))
+        sidecar.line("handshake")
+        sidecar.docker.kill("SIGTERM")
+        sidecar.line("draining", sessions=1)
+        heard = calling.result(CALL_S)
+    assert sidecar.exit_code() == 0
+    assert sidecar.line("drained")["sessions"] == 0
+    session = sidecar.line("session", call_sid=heard.report.call_sid)
+    assert session["ending"] == "close_handshake"
+    assert heard.report.twilio_error is None
+    gateway.docker.kill("SIGTERM")
+    assert gateway.exit_code() == 0
 
 
 def test_the_build_is_given_every_package_and_nothing_else() -> None:
