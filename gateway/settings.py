@@ -155,6 +155,16 @@ def read_settings(file: Path | None = None, **flags: Any) -> GatewaySettings:
     return _read(file, flags)[0]
 
 
+def read_account(file: Path | None = None) -> GatewaySettings:
+    """The same with whatever secrets there are, for who asks Twilio alone. Raises SettingsError."""
+    settings, secrets = _read(file, {})
+    try:
+        settings._credentials, _ = read_credentials(secrets, os.environ)
+    except CredentialsError as error:
+        raise SettingsError(str(error)) from None
+    return settings
+
+
 def _read(file: Path | None, flags: dict[str, Any]) -> tuple[GatewaySettings, Path | None]:
     """The settings, and where their file of secrets is."""
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
