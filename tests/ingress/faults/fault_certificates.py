@@ -13,7 +13,9 @@ from pathlib import Path
 
 NAME = "voice.example.com"
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-_CA = "basicConstraints=critical,CA:TRUE"
+# Python 3.13 wants an authority to say what its key is for, and all to name who signed them.
+_IDS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always"
+_CA = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign"
 
 
 def make_certificates(folder: Path) -> None:
@@ -34,7 +36,8 @@ def make_certificates(folder: Path) -> None:
 
 def _self_signed(folder: Path, name: str, subject: str, extension: str) -> None:
     files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
-    options = ("-subj", f"/CN={subject}", "-days", "30", "-addext", extension)
+    extensions = (word for line in extension.split("\n") for word in ("-addext", line))
+    options = ("-subj", f"/CN={subject}", "-days", "30", *extensions)
     _openssl(folder, "req", "-x509", *_KEY, *files, *options)
 
 
@@ -43,7 +46,8 @@ def _issue(
 ) -> None:
     files = ("-keyout", f"{name}.key", "-out", f"{name}.csr")
     _openssl(folder, "req", "-new", *_KEY, *files, "-subj", f"/CN={subject}")
-    (folder / f"{name}.ext").write_text(extension or f"subjectAltName=DNS:{subject}\n")
+    chosen = extension or f"subjectAltName=DNS:{subject}"
+    (folder / f"{name}.ext").write_text(f"{chosen}\n{_IDS}\n")
     signed_by = ("-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial")
     what = ("-in", f"{name}.csr", "-extfile", f"{name}.ext", "-out", f"{name}.pem")
     _openssl(folder, "x509", "-req", *what, *signed_by, "-days", str(days))
