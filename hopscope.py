@@ -45,15 +45,26 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        sys.stdout.write(f"hopscope {metadata.version('hopscope')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+        bool,
+        # By a callback of its own: before the command line is told that it names no verb.
+        typer.Option(
+            "--version",
+            help="Print the version and end.",
+            is_eager=True,
+            callback=_print_version,
+        ),
     ] = False,
 ) -> None:
-    if version:
-        sys.stdout.write(f"hopscope {metadata.version('hopscope')}\n")
-        raise typer.Exit
+    pass
 
 
 ConfigFile = Annotated[

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,6 +119,11 @@ def book(tmp_path: Path) -> Path:
     kept.add_event("request", time.time(), request, HEADS)
     kept.close()
     return file
+
+
+def test_the_version_is_printed_without_a_verb(run: Run) -> None:
+    version = metadata.version("hopscope")
+    assert run("--version") == Ended(0, f"hopscope {version}\n", "")
 
 
 def test_help_lists_the_verbs(run: Run) -> None:
