@@ -242,7 +242,15 @@ def _run(
 
 
 def _build(name: str, context: Path, *options: str) -> None:
+    """Build an image, and remove the one that had its name: each change would leave one more."""
+    before = _id(name)
     docker("build", "--quiet", f"--tag={name}", *options, str(context))
+    if before not in ("", _id(name)):
+        docker("image", "rm", before, check=False)
+
+
+def _id(name: str) -> str:
+    return docker("image", "inspect", "--format={{.Id}}", name, check=False).stdout.strip()
 
 
 def _label(name: str) -> str | None:
