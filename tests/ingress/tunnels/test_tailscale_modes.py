@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from doctor.linting.findings import Paths
@@ -36,6 +37,17 @@ def terminated(tailnet: Tailnet, port: int, *options: str) -> None:
     """Funnel that ends TLS and copies bytes."""
     target = f"tcp://127.0.0.1:{port}"
     tailnet.cli("funnel", "--bg", "--yes", "--tls-terminated-tcp=443", *options, target)
+
+
+def test_the_nodes_speak_to_nobody_but_this_machine(tailnet: Tailnet) -> None:
+    tailnet.cli("funnel", "--bg", "--yes", "text:here")
+    assert ask(tailnet, "/")[1] == b"here"
+    for node in (tailnet.gateway, tailnet.edge):
+        connections = psutil.Process(node.pid).net_connections("tcp")
+        assert {each.raddr.ip for each in connections if each.raddr} == {"127.0.0.1"}
+        (peer,) = node.status()["Peer"].values()
+        places = [peer["CurAddr"], *(peer["Addrs"] or ())]  # none: through our DERP relay
+        assert [place for place in places if place and not place.startswith("127.0.0.1:")] == []
 
 
 def test_serve_says_who_of_the_tailnet_asks(tailnet: Tailnet) -> None:

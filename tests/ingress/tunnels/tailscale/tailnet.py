@@ -119,6 +119,11 @@ class Node:
         told: dict[str, Any] = json.loads(self.cli("status", "--json"))
         return told
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
