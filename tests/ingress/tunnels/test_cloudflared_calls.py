@@ -22,6 +22,14 @@ StartHopscope = Callable[..., HopscopeProcess]
 StartGateway = Callable[[str], int]
 
 
+ANOTHER_HOST = """\
+ingress:
+  - service: http://@upstream@
+    originRequest:
+      httpHostHeader: gateway.internal
+"""
+
+
 def trusting(tunnel: CloudflareTunnel) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=tunnel.ca)
 
@@ -57,6 +65,25 @@ def test_a_call_goes_through_the_tunnel_and_the_sidecar_with_its_signatures_whol
             assert session["ending"] == "close_handshake"
             assert (session["underruns"], session["marks_unanswered"]) == (0, 0)
             assert session["sequence_gaps"] == 0
+
+    run(work)
+
+
+def test_another_host_behind_the_tunnel_is_no_matter(start_hopscope: StartHopscope) -> None:
+    """httpHostHeader: the public name is left in X-Forwarded-Host."""
+    cloudflared()
+
+    async def work() -> None:
+        async with at_work(greeting="Hi.", **simple_cast()) as at:
+            hopscope = await asyncio.to_thread(start_hopscope, at.address.port)
+            with tunnel_to(hopscope.port, ANOTHER_HOST) as tunnel:
+                await asyncio.to_thread(tunnel.wait_until_connected)
+                through = Address("127.0.0.1", tunnel.port)
+                heard = await at.call(connect_to=through, plain=False, tls=trusting(tunnel))
+            assert heard.text == "Hi."
+            assert at.of("signature_refused") == []
+            handshake = await asyncio.to_thread(hopscope.line, "handshake")
+            assert handshake["host"] == "gateway.internal"
 
     run(work)
 

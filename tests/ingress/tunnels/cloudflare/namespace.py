@@ -49,6 +49,7 @@ class Namespace:
             self._thread.shutdown()
             raise
         self._servers: list[asyncio.Server] = []
+        self._relays: set[asyncio.Task[None]] = set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,15 +71,27 @@ class Namespace:
         if not is_listening(port):
             return
         listener = self.run(socket.create_server, ("127.0.0.1", at or port))
-        inward = await asyncio.start_server(lambda r, w: relay(r, w, port), sock=listener)
-        self._servers.append(inward)
+        self._servers.append(
+            await asyncio.start_server(lambda r, w: self._on_dial(r, w, port), sock=listener)
+        )
 
     async def hide_all(self) -> None:
         for server in self._servers:
             server.close()
-        for task in list(_relays):
+        for task in list(self._relays):
             task.cancel()
-        await asyncio.gather(*_relays, return_exceptions=True)
+        await asyncio.gather(*self._relays, return_exceptions=True)
+
+    async def _on_dial(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays.add(task)  # asyncio itself forgets it
+        try:
+            await relay(reader, writer, port)
+        finally:
+            self._relays.discard(task)
 
 
 def why_not() -> str:
@@ -114,9 +127,6 @@ def _unshare() -> None:
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Carry bytes, each half's end, and a reset as a reset."""
-    task = asyncio.current_task()
-    assert task is not None
-    _relays.add(task)  # asyncio itself forgets it
     sides = [writer]
     try:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -128,10 +138,6 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port
     finally:
         for side in sides:
             side.close()
-        _relays.discard(task)
-
-
-_relays: set["asyncio.Task[None]"] = set()
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -59,7 +59,14 @@ def main(executable: str, folder: Path, listen: str) -> None:
 
 
 async def _listen(path: str, port: int) -> None:
-    await asyncio.start_unix_server(lambda r, w: relay(r, w, port), path)
+    running: set[asyncio.Task[None]] = set()  # asyncio itself forgets them
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(relay(reader, writer, port))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    await asyncio.start_unix_server(accept, path)
 
 
 if __name__ == "__main__":
