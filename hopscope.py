@@ -22,6 +22,7 @@ from doctor.compare_command import compare
 from doctor.diagnosis_command import doctor, explain, lint, rules
 from doctor.lab_command import lab
 from doctor.replay_command import replay
+from doctor.twilio_command import twilio_verb
 from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings
@@ -29,7 +30,7 @@ from gateway.settings import SettingsError as GatewaySettingsError
 from proxy.exchange import iso, new_id
 from proxy.export_command import capture, export
 from proxy.history import CALL, TWILIO_ERROR, History, HistoryError
-from proxy.history_command import history, show, tap
+from proxy.history_command import Kept, history, show, tap
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
@@ -203,6 +204,15 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(lab, name="lab")
+
+
+def _account(config: Path | None) -> Any:
+    from gateway.call_records import Account
+
+    return Account(config)
+
+
+app.command("twilio")(twilio_verb(Kept, _account))
 
 
 def _log_and_run(

@@ -7,12 +7,14 @@ and the form of Twilio's requests, which hold signatures and tokens, are never t
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from gateway.dial_errors import TwilioError
-from gateway.twilio_rest import Rest
+from gateway.settings import read_account
+from gateway.twilio_rest import ANSWER_S, Rest, RestHttp
 
 TOTAL_S = 60.0
 PAGE = 1000
@@ -45,6 +47,47 @@ class CallRecords:
     notifications: list[Record] = field(default_factory=list)
     alerts: list[Record] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Told:
+    """What Twilio said, or why it said nothing. `records` are `CallRecords`, as a table."""
+
+    credentials: Literal["accepted", "missing", "refused"]
+    records: Record | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+class Account:
+    """Twilio's side of any call of the account in the environment. Raises SettingsError."""
+
+    def __init__(self, config: Path | None = None) -> None:
+        settings = read_account(config)
+        keys, twilio = settings.credentials, settings.twilio
+        named = {"TWILIO_ACCOUNT_SID": keys.account_sid, "TWILIO_AUTH_TOKEN": keys.auth_token}
+        self._missing = [name for name, value in named.items() if not value]
+        is_chosen = bool(twilio.region or twilio.edge)
+        self._rest = Rest(
+            keys.account_sid or "none",
+            keys.auth_token or "none",
+            twilio.chosen_region if is_chosen else None,
+            twilio.chosen_edge if is_chosen else None,
+            RestHttp(ANSWER_S, twilio.api_url),
+        )
+
+    async def ask(self, call_sid: str, stream_sids: Collection[str]) -> Told:
+        """What is kept of a call. Never raises for what Twilio or the network does."""
+        if self._missing:
+            names = " and ".join(self._missing)
+            return Told("missing", problems=[f"Twilio was not asked: {names} not set"])
+        try:
+            records = await fetch_records(self._rest, call_sid, stream_sids)
+        except TwilioError as error:
+            hint = f" ({error.hint})" if error.hint and not error.may_have_happened else ""
+            is_refused = is_refusal_of_credentials(error)
+            problem = f"Twilio: {error.error}{hint}"
+            return Told("refused" if is_refused else "accepted", problems=[problem])
+        return Told("accepted", asdict(records), records.problems)
 
 
 def is_refusal_of_credentials(error: TwilioError) -> bool:

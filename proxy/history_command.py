@@ -4,16 +4,17 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from proxy.exchange import OUTCOMES
-from proxy.history import Book, Query, default_file, open_for_reading
+from proxy.history import Book, HistoryError, Query, default_file, open_for_reading
 from proxy.settings import load_settings
 
 BROKEN, USAGE = 1, 64
+ROWS_LIMIT = 500  # of one call
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ConfigFile = Annotated[
     Path | None,
@@ -70,6 +71,25 @@ def show(
         _print_json(row)
     else:
         report.print_row(Console(), row)
+
+
+class Kept:
+    """What a history has of single calls, for `hopscope twilio`. Opened when it is asked."""
+
+    def __init__(self, file: Path | None, config: Path | None) -> None:
+        self._where = file, config
+
+    async def rows_of(self, call_sid: str) -> tuple[list[dict[str, Any]] | None, str]:
+        """All rows of a call, newest first; or None, and why there is no history."""
+        try:
+            with _book(*self._where) as book:
+                return book.find(Query(None, ROWS_LIMIT, call_sid=call_sid)), ""
+        except HistoryError as error:
+            return None, str(error)
+
+    async def row(self, row_id: str) -> dict[str, Any] | None:
+        with _book(*self._where) as book:
+            return book.get(row_id)
 
 
 def tap(admin: AdminUrl = "http://127.0.0.1:9101", as_json: AsJson = False) -> None:

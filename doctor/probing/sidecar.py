@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from doctor.addresses import Detour, parse_url
 from doctor.dial import Patience, Unanswered, default_tls
@@ -12,6 +12,7 @@ from doctor.exchange import ask
 from doctor.probing.showing import printable
 from proxy.preface import HTTP2_PREFACE, explain_stranger
 
+ROWS_LIMIT = 500
 PATIENCE = Patience(connect_s=2.0, tries=1, total_s=4.0)
 
 
@@ -73,6 +74,19 @@ class AdminAddress:
         """The id of the newest handshake or request; "" where there is none. Raises Unavailable."""
         found = await self._ask("GET", "/api/handshakes?kind=all&limit=1")
         return next((str(row["id"]) for row in found.get("handshakes", ())), "")
+
+    async def rows_of(self, call_sid: str) -> list[dict[str, Any]]:
+        """What there is of a call: handshakes, requests and more, newest first. Raises Unavailable.
+
+        A sidecar that does not list all kinds of rows lists what it has.
+        """
+        query = urlencode({"kind": "all", "call_sid": call_sid, "limit": ROWS_LIMIT})
+        found = await self._ask("GET", f"/api/handshakes?{query}")
+        return list(found.get("handshakes", ()))
+
+    async def row(self, row_id: str) -> dict[str, Any]:
+        """One of them by its id, the one that is in a stamp. Raises Unavailable."""
+        return await self._ask("GET", f"/api/handshakes/{quote(row_id, safe='')}")
 
     async def strangers(self, since: str) -> tuple[Stranger, ...]:
         """What came after an id and was no request. Raises Unavailable."""
