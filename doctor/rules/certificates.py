@@ -184,6 +184,8 @@ def tls_cut(probe: Probe) -> str | None:
         TCP was accepted; EOF, a reset or silence followed the ClientHello.
     Fix tailscale:
         tailscale funnel reset && tailscale funnel --bg 8080   # tailscaled 1.102.2 or later
+        (a later `tailscale serve` on the same port turns Funnel off; --tcp ends no TLS, and
+        behind --tls-terminated-tcp something must listen)
     Fix haproxy:
         bind :443 ssl crt NAME.pem    # `mode tcp` passes TLS on: is there a server behind it?
     Fix:

@@ -18,6 +18,7 @@ from ingress.tunnels.tailscale.callers import trusting
 from ingress.tunnels.tailscale.tailnet import Tailnet
 from programs import PATIENCE_S, HopscopeProcess
 
+pytestmark = pytest.mark.timeout(120)  # a restart may take its time on a busy machine
 StartHopscope = Callable[..., HopscopeProcess]
 # How Funnel and Serve may be told to lead to a port, and what the sidecar takes them for.
 WAYS = {

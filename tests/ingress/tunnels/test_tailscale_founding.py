@@ -25,6 +25,9 @@ from ingress.tunnels.tailscale.tailnet import Tailnet
 from ingress.tunnels.tools import tool
 from programs import ROOT, HopscopeProcess
 
+# Two calls and three examinations, each a process of its own, on a machine that may be busy.
+LIMIT_S = 120.0
+pytestmark = pytest.mark.timeout(LIMIT_S + 30)
 StartHopscope = Callable[..., HopscopeProcess]
 WEBHOOK = "tailscale funnel --bg --set-path /voice/webhook http://127.0.0.1:{port}/voice/webhook"
 # What set-up guides and plugins leave behind, and what the doctor must say of it.
@@ -123,7 +126,32 @@ def test_the_doctor_names_the_hop_and_its_printed_fix_lets_the_call_through(
             told = json.loads(await asyncio.to_thread(shell, f"{asked} --json"))
             assert (told["verdict"], told["hop"]) == ("healthy", None)
 
-    run(work)
+    run(work, LIMIT_S)
+
+
+def test_funnel_that_a_later_serve_turned_off_is_on_again_by_the_printed_fix(
+    tailnet: Tailnet, start_hopscope: StartHopscope, shell: Callable[[str], str]
+) -> None:
+    """In the tailnet everything works: only the public sees that it is off."""
+
+    async def work() -> None:
+        async with at_work(greeting="Hi.", public_url=tailnet.url, **simple_cast("one")) as at:
+            hopscope = await asyncio.to_thread(start_hopscope, at.address.port)
+            await asyncio.to_thread(shell, f"tailscale funnel --bg {hopscope.port}")
+            await asyncio.to_thread(shell, f"tailscale serve --bg --set-path /more {hopscope.port}")
+
+            asked = doctor(tailnet, hopscope)
+            told: dict[str, Any] = json.loads(await asyncio.to_thread(shell, f"{asked} --json"))
+            assert (told["verdict"], told["hop"], told["rule"]) == ("broken", "tailscale", "NE11")
+            assert "TS10" in {each["rule"] for each in told["configuration"]}
+            report = await asyncio.to_thread(shell, asked)
+            await asyncio.to_thread(shell, printed_fix(report))
+
+            mended = await call(at, tailnet)
+            assert mended.text == "Hi.1 one."
+            assert mended.report.twilio_error is None
+
+    run(work, LIMIT_S)
 
 
 def printed_fix(report: str) -> str:
