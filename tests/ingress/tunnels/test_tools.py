@@ -1,0 +1,61 @@
+"""Where a tunnel's program is looked for, and what is said where it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from ingress.tunnels import tools
+from ingress.tunnels.tailscale.program import commands
+
+NAME = "made-up-tunnel"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tools, "TOOLS", tmp_path)
+    monkeypatch.delenv("HOPSCOPE_TOOLS_BIN", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    return tmp_path
+
+
+def program(folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / NAME
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_program_that_was_built_is_found_and_another_folder_comes_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, other = program(folder / "bin"), program(folder / "other")
+    assert tools.tool(NAME) == built
+    monkeypatch.setenv("HOPSCOPE_TOOLS_BIN", str(other.parent))
+    assert tools.tool(NAME) == other
+
+
+def test_a_missing_program_skips_the_test_and_fails_it_in_ci(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(pytest.skip.Exception, match="make tools"):
+        tools.tool(NAME)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="make tools"):
+        tools.tool(NAME)
+
+
+def test_what_the_module_proxy_refused_is_skipped_in_ci_too_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    (folder / f"{NAME}.refused").write_text("403 Forbidden: not available\n")
+    with pytest.raises(pytest.skip.Exception, match="403 Forbidden: not available"):
+        tools.tool(NAME)
+
+
+def test_a_case_may_run_the_tailscale_command_and_nothing_else() -> None:
+    text = "# why\ntailscale funnel --bg 'a b'   # so\n\ntailscale serve reset\n"
+    assert commands(text) == [["funnel", "--bg", "a b"], ["serve", "reset"]]
+    with pytest.raises(SystemExit, match="rm"):
+        commands("rm -rf x")
