@@ -101,6 +101,7 @@ class PassingProbe(HopProbe):
         path = path or self._plan.stream_path(self.hop)
         options = self._options
         asked = await ask(line, "upgrade", "GET", path, fields, options.answer_s, behind)
+        self._leave_armed(probe_id, asked.exchange)
         return asked, probe_id
 
     async def _with_stream(self, way: Way) -> Passed:

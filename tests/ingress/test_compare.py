@@ -1,17 +1,23 @@
 """`hopscope compare` as it is used: real nginx and HAProxy in front of one sidecar, one command."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from doctor.comparing.entries import read_entries
+from doctor.comparing.running import compare
+from doctor.probing import ProbeOptions
 from ingress.faults.fault_cases import Case, Expected
 from ingress.faults.fault_chains import Laboratory
+from ingress.faults.fault_programs import HAPROXY_PROPER
 from programs import ROOT
 
 NAME = "voice.example.com"
@@ -119,6 +125,25 @@ def test_the_table_is_printed_for_people_and_as_markdown(ingresses: Ingresses) -
     code, out, _ = ingresses.compare("nginx", options=("--markdown",))
     assert out.startswith("## The upgrade\n\n|  | upgrade |")
     assert "| nginx | 101 | healthy |" in out
+
+
+def test_a_half_close_is_told_over_tls_as_well(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """By the TLS alert: HAProxy passes it on as an end of TCP, and the last words come back."""
+    text = HAPROXY_PROPER.replace("bind @listen@", "bind @listen@ ssl crt @certs@/voice-bundle.pem")
+    case = replace(_case("haproxy", text), secure=True)
+    with (
+        Laboratory(tmp_path_factory.mktemp("compare")) as laboratory,
+        laboratory.running(case) as chain,
+    ):
+        address = chain.hops[-1].url.partition("://")[2]
+        entries = read_entries([f"haproxy=https://{NAME}"], [f"haproxy={address}"])
+        options = ProbeOptions(admin=chain.admin, ca=chain.ca)
+        seen = asyncio.run(compare(entries, options, 0, 0, lambda _: None)).passages[-1]
+    assert seen.diagnosis.verdict == "healthy", seen.diagnosis.sentence
+    assert seen.manners is not None
+    assert (seen.manners.half_close, seen.manners.early) == ("passed", "passed")
 
 
 @pytest.mark.parametrize(

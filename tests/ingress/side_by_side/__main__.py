@@ -59,15 +59,15 @@ def _compared(
 def _reloads(ingresses: Ingresses, folder: Path) -> list[tuple[str, tuple[str, str]]]:
     """Each ingress that can be told, what it was told and what came of it."""
     told = []
-    for name in ALL:
+    for name in reloads.TOLD:
         tell(f"{name}: a reload")
         if name in reloads.RELOADED:
             with reloads.server(ingresses, name, folder / f"reloaded-{name}") as reload:
                 told.append((name, (reload.how, reloads.outcome(ingresses, name, reload))))
-        elif name in ingresses.tunnels or name == "funnel-https":
-            known = name in ingresses.tunnels
-            reload = reloads.cloudflared(ingresses, name) if known else reloads.funnel(ingresses)
-            told.append((name, (reload.how, reloads.outcome(ingresses, name, reload))))
+            continue
+        is_known = name in ingresses.tunnels
+        reload = reloads.cloudflared(ingresses, name) if is_known else reloads.funnel(ingresses)
+        told.append((name, (reload.how, reloads.outcome(ingresses, name, reload))))
     return told
 
 

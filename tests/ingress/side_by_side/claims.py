@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ingress.side_by_side.ingresses import CLOUDFLARE, MOUNTED, SERVERS
-from ingress.side_by_side.reloads import STAYS
+from ingress.side_by_side.ingresses import CLOUDFLARE, MOUNTED
+from ingress.side_by_side.reloads import STAYS, TOLD
 
 RELOAD_TITLE = "the open stream"
 Cells = Callable[[str, str], str]  # ingress, title
@@ -85,8 +85,8 @@ def claims(proper: Sequence[str]) -> tuple[Claim, ...]:
         ),
         Claim(
             "What breaks calls is the mount. `tailscale funnel --set-path=/voice` takes `/voice` "
-            "off the path: `/voice/stream` arrives as `/stream`, and the gateway says 404. Serve "
-            "`/`, or name the path in the target as well.",
+            "off the path: `/voice/stream` arrives as `/stream`, which no gateway that listens on "
+            "the former knows. Serve `/`, or name the path in the target as well.",
             lambda cell: cell(MOUNTED, "as it is") == "becomes /stream",
         ),
         Claim(
@@ -99,7 +99,7 @@ def claims(proper: Sequence[str]) -> tuple[Claim, ...]:
         ),
         Claim(
             "Cloudflare Tunnel treats the Upgrade no better and no worse: nothing is changed or "
-            "dropped. It keeps queries and early bytes as they are.",
+            "dropped, and cloudflared keeps queries and early bytes as they are.",
             _each(
                 _all(cloudflare, "request: changed", "nothing"),
                 _all(cloudflare, "request: dropped", "nothing"),
@@ -108,10 +108,10 @@ def claims(proper: Sequence[str]) -> tuple[Claim, ...]:
             ),
         ),
         Claim(
-            "nginx does as well if it is told to, and worst if it is not: with `proxy_pass` alone "
-            "it takes the Upgrade away (HS01), and with the two headers but no timeouts it ends a "
-            "silent stream after 60 s. Apache without `upgrade=websocket` takes it away, too; "
-            "Envoy without `upgrade_configs` refuses it.",
+            "nginx does as well if it is told to, and breaks calls if it is not: with `proxy_pass` "
+            "alone it takes the Upgrade away (HS01), and with the two headers but no timeouts it "
+            "ends a silent stream after 60 s. Apache without `upgrade=websocket` takes it away, "
+            "too; Envoy without `upgrade_configs` refuses it.",
             _each(
                 lambda cell: "HS01" in cell("nginx-bare", "verdict"),
                 lambda cell: "HS01" in cell("apache-bare", "verdict"),
@@ -146,14 +146,11 @@ def claims(proper: Sequence[str]) -> tuple[Claim, ...]:
             ),
         ),
         Claim(
-            "A reload ends no open stream, but for Caddy's, which sends Close 1001 to both ends.",
+            "A reload ends no open stream, but for Caddy's, which sends Close 1001 unless it is "
+            "told to wait (`stream_close_delay`).",
             lambda cell: (
                 cell("caddy", RELOAD_TITLE) == "is ended by Close 1001"
-                and all(
-                    cell(name, RELOAD_TITLE) == STAYS
-                    for name in (*SERVERS, *cloudflare, "funnel-https")
-                    if name not in ("caddy", "envoy")
-                )
+                and all(cell(name, RELOAD_TITLE) == STAYS for name in TOLD if name != "caddy")
             ),
         ),
     )

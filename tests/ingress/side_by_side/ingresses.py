@@ -28,7 +28,7 @@ from programs import require
 NAME = "voice.example.com"
 MOUNTED = "funnel-mounted"
 SERVERS = ("nginx", "haproxy", "caddy", "traefik", "envoy", "apache")
-CLOUDFLARE = ("cloudflared-http2",)
+CLOUDFLARE = ("cloudflared-http2", "cloudflared-quic")
 FUNNEL = ("funnel-https", "funnel-tcp", MOUNTED)
 ALL = (*SERVERS, *CLOUDFLARE, *FUNNEL[:2])
 TCP_PORT, MOUNT_PORT = 8443, 10000  # the two that Funnel carries beside 443

@@ -4,9 +4,10 @@ A claim that the tables do not bear out is not written: `page` raises Unborne.
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from doctor.comparing.rendering import markdown
 from doctor.comparing.table import Table, make_table, ratios, without_times
@@ -29,19 +30,25 @@ INTRODUCTION = """\
 So an ingress that is configured as it should be is no reason for a call to fail, whichever it is,
 and moving from Funnel to another one mends no Upgrade that Funnel breaks, because it breaks none.
 What is left is where the path leads (a mount, a `location`), what the defaults are, and what each
-adds to the way: {times}.
+adds to the way.
+
+{times}
 
 ## What was run
 
     {command}
 
 starts each program on this machine in front of one `hopscope proxy` and places the same calls
-through all of them in turn, as `hopscope compare` does. The programs are real: {versions}. Servers
-have the laboratory's proper configuration and plain HTTP; both tunnels end TLS. What is not real is
-the providers' part: Cloudflare's edge is a small one of the tests' own (HTTP and TLS in front, the
-tunnel's protocol behind), Funnel's relay routes by name and nothing else, and both ends are on one
-machine. So firewall rules, idle limits and the distance of the real edges are not in these tables;
-`hopscope compare` measures yours.
+through all of them in turn, as `hopscope compare` does. The programs are real:
+
+{versions}
+
+Servers have the laboratory's proper configuration and plain HTTP; both tunnels end TLS, Funnel's in
+tailscaled, Cloudflare's at the edge. What is not real is the providers' part: Cloudflare's edge is
+a small one of the tests' own (HTTP and TLS in front, the tunnel's protocol behind), Funnel's relay
+routes by name and nothing else, and both ends are on one machine. So firewall rules, idle limits
+and the distance of the real edges are not in these tables; `hopscope compare` measures yours. A
+cell of cloudflared's is of the edge and of cloudflared together.
 """
 SHORT_INTRODUCTION = """\
 As it is first written, in place of the proper one. Caddy, Traefik, cloudflared and Funnel need no
@@ -49,14 +56,16 @@ more than their shortest for the Upgrade. A stream was left silent for as long a
 """
 RELOAD_INTRODUCTION = """\
 An open stream while the ingress takes up another configuration. Envoy was not told: it takes its
-configuration from a control plane, or is restarted. nginx, HAProxy and Apache keep the old process
-for as long as its streams are open, unless they are told a limit.
+configuration from a control plane, or is restarted; nor was cloudflared over QUIC, to which the
+tests' edge cannot push. nginx, HAProxy and Apache keep the old process for as long as its streams
+are open, unless they are told a limit.
 """
 TIMES_INTRODUCTION = """\
-How many times as long as the direct way to the sidecar: the median over the rounds, with the
-quickest and the slowest round. Each round is one call through each, {calls} rounds of {seconds:g} s
-of media. Absolute times mean nothing on a machine that does other things, too, and both tunnels
-have their provider's part on the same two cores.
+How many times as long as the direct way to the sidecar: the median over the rounds, and between
+which two the middle half of them lies. Each round is one call through each: {calls} rounds of
+{seconds:g} s of media. Absolute times mean nothing on a machine that does other things, too, and
+both tunnels have their provider's part on the same machine. The direct way is a fraction of a
+millisecond, a frame is 20.
 """
 
 
@@ -93,13 +102,13 @@ def page(seen: Seen) -> str:
     for claim in claims(proper):
         if not claim.is_borne(seen.cell):
             raise Unborne(claim.says)
-        answer.append(f"- {claim.says}")
+        answer.append(_filled(f"- {claim.says}", "  "))
     calls = max((len(each.calls) for each in seen.proper), default=0)
     introduction = INTRODUCTION.format(
         answer="\n".join(answer),
         times=_summed(seen.proper),
         command=seen.command,
-        versions=", ".join(f"{name} {number}" for name, number in seen.versions.items()),
+        versions="\n".join(f"    {name:12}{number}" for name, number in seen.versions.items()),
     )
     parts = [
         introduction,
@@ -196,16 +205,25 @@ def _summed(passages: Sequence[Passage]) -> str:
         if found:
             low, high = f"{min(found):.1f}", f"{max(found):.1f}"
             told.append(f"{title} {low if low == high else f'{low} to {high}'}")
-    return f"the round trip of a frame is, as times of the direct way, by {', by '.join(told)}"
+    said = ", by ".join(told)
+    return _filled(f"The round trip of a frame, as times of the direct way: by {said}.")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    """In lines; what stands in backquotes is not torn at its hyphens."""
+    return textwrap.fill(text, 100, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _spread(found: Sequence[float]) -> str:
     if not found:
         return "-"
-    return f"{median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+    if len(found) < 3:
+        return f"{median(found):.1f}"
+    low, _, high = quantiles(found, n=4, method="inclusive")
+    return f"{median(found):.1f} ({low:.1f} to {high:.1f})"
 
 
 def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    written = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
-    return "".join(f"| {line} |\n" for line in written)
+    written = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in (columns, *rows)]
+    first, *others = [f"| {line} |\n" for line in written]
+    return "".join((first, "|" + "---|" * len(columns) + "\n", *others))

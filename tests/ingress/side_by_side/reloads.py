@@ -136,6 +136,8 @@ _EDITS: dict[str, tuple[str, str, str, str]] = {
     ),
 }
 RELOADED = tuple(_EDITS)
+# The tests' edge pushes rules over HTTP/2 alone.
+TOLD = (*RELOADED, "cloudflared-http2", "funnel-https")
 _SIGNALS = {
     "nginx": ("nginx.pid", signal.SIGHUP),
     "caddy": ("caddy.pid", signal.SIGUSR1),
