@@ -2,17 +2,15 @@
 it: a restart of the edge or of cloudflared, silence, other rules."""
 
 import asyncio
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from calls.gateways_at_work import at_work, run, simple_cast
 from doctor.addresses import Address
+from ingress.tunnels.cloudflare.callers import echoes, stream, trusting
 from ingress.tunnels.cloudflare.front import Switches
 from ingress.tunnels.cloudflare.required import cloudflared, tunnel_to
 from ingress.tunnels.cloudflare.tunnel import GRACE_S, CloudflareTunnel
@@ -28,10 +26,6 @@ ingress:
     originRequest:
       httpHostHeader: gateway.internal
 """
-
-
-def trusting(tunnel: CloudflareTunnel) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=tunnel.ca)
 
 
 @pytest.mark.parametrize("protocol", ["http2", "quic"])
@@ -113,22 +107,6 @@ def hopscope(start_gateway: StartGateway, start_hopscope: StartHopscope) -> Hops
     return start_hopscope(start_gateway("echo"))
 
 
-def stream(tunnel: CloudflareTunnel) -> ClientConnection:
-    return connect(
-        f"wss://{tunnel.host}/voice/stream",
-        sock=socket.create_connection(("127.0.0.1", tunnel.port), PATIENCE_S),
-        ssl=trusting(tunnel),
-        server_hostname=tunnel.host,
-        compression=None,
-        proxy=None,
-    )
-
-
-def echoes(connection: ClientConnection, text: str) -> bool:
-    connection.send(text)
-    return connection.recv(PATIENCE_S) == text
-
-
 @pytest.fixture
 def tunnel(hopscope: HopscopeProcess) -> Iterator[CloudflareTunnel]:
     with tunnel_to(hopscope.port) as running:
@@ -167,7 +145,7 @@ def test_a_restart_of_the_edge_ends_the_stream_on_both_sides_without_a_close(
     session = hopscope.line("session")
     assert (session["ended_by"], session["close_code"]) == ("client", None)
     assert session["ending"] in ("eof_without_close", "reset")
-    tunnel.wait_until_connected()  # cloudflared dials again by itself, after 1 to 10 s
+    tunnel.wait_until_connected()  # cloudflared dials again by itself, after up to 20 s
     with stream(tunnel) as caller:
         assert echoes(caller, "after")
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ingress.tunnels.cloudflare.callers import echoes, stream
 from ingress.tunnels.cloudflare.front import Switches
 from ingress.tunnels.cloudflare.required import cloudflared, tunnel_to
 from ingress.tunnels.cloudflare.tunnel import CloudflareTunnel
@@ -90,3 +91,35 @@ def test_rules_that_were_pushed_are_read_from_its_metrics_port(behind: Behind) -
         told = examined(tunnel, behind)
         assert told["verdict"] == "healthy"
         assert told["probes"][-1]["hop"]["kind"] == "cloudflared"
+
+
+def test_rules_pushed_during_a_call_leave_it_alone_and_the_doctor_finds_the_next_one_unrouted(
+    behind: Behind,
+) -> None:
+    with tunnel_to(
+        behind.port, "", shown=behind.shown, switches=Switches(is_remote=True)
+    ) as tunnel:
+        tunnel.wait_until_connected()
+        service = f"http://127.0.0.1:{behind.port}"
+        last = {"service": "http_status:404"}
+        tunnel.push(1, [{"hostname": tunnel.host, "service": service}, last])
+        with stream(tunnel) as caller:
+            tunnel.push(2, [{"hostname": "other.example.com", "service": service}, last])
+            told = examined(tunnel, behind)
+            assert (told["verdict"], told["hop"], told["rule"]) == ("broken", "cloudflared", "RO01")
+            assert echoes(caller, "still there")
+
+
+def test_a_tunnel_that_ends_with_a_call_open_is_told_to_be_down_for_the_next(
+    behind: Behind,
+) -> None:
+    with tunnel_to(behind.port, shown=behind.shown) as tunnel:
+        tunnel.wait_until_connected()
+        with stream(tunnel) as caller:
+            link = tunnel.edge.live
+            assert link is not None
+            tunnel.terminate()
+            tunnel.await_(link.unregistered.wait())
+            told = examined(tunnel, behind)
+            assert (told["verdict"], told["hop"], told["rule"]) == ("broken", "cloudflared", "PO08")
+            assert echoes(caller, "still there")
