@@ -1,5 +1,6 @@
 """Where a tunnel's program is looked for, and what is said where it is not."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_what_the_module_proxy_refused_is_skipped_in_ci_too_and_says_so(
     (folder / f"{NAME}.refused").write_text("403 Forbidden: not available\n")
     with pytest.raises(pytest.skip.Exception, match="403 Forbidden: not available"):
         tools.tool(NAME)
+
+
+def build(folder: Path, go: str) -> int:
+    """Run `build` for cloudflared with this for a Go."""
+    (folder / "go").write_text(f"#!/bin/sh\n{go}\n")
+    (folder / "go").chmod(0o755)
+    script = Path(__file__).parent / "build"
+    command = [str(script), str(folder / "go"), str(folder), "cloudflared"]
+    return subprocess.run(command, capture_output=True, timeout=30).returncode
+
+
+def test_a_module_that_the_proxy_does_not_give_away_is_noted_and_no_failure(tmp_path: Path) -> None:
+    said = "cloudflared@v0.0.0: reading https://proxy.example: 403 Forbidden"
+    assert build(tmp_path, f"echo 'go: {said}' >&2; exit 1") == 0
+    assert (tmp_path / "cloudflared.refused").read_text() == f"go: {said}\n"
+    assert build(tmp_path, "exit 0") == 0
+    assert not (tmp_path / "cloudflared.refused").exists()
+
+
+def test_any_other_failure_to_build_is_one(tmp_path: Path) -> None:
+    assert build(tmp_path, "echo 'no space left on device' >&2; exit 1") != 0
+    assert not (tmp_path / "cloudflared.refused").exists()
 
 
 def test_a_case_may_run_the_tailscale_command_and_nothing_else() -> None:
