@@ -291,6 +291,12 @@ def test_a_503_in_words_that_are_no_program_s_is_not_taken_for_a_lost_upstream(
     )
 
 
+def test_a_503_of_haproxy_s_that_nginx_passes_on_with_its_own_name_is_about_an_upstream() -> None:
+    body = answer(503, "haproxy").body
+    relayed = with_fields("nginx", 503, ("Server", "nginx/1.22.1"), body=body)
+    assert set(said(relayed)) == {"UP01"}
+
+
 def test_nginx_s_503_is_never_about_its_upstreams_whoever_wrote_the_page() -> None:
     assert set(said(with_fields("nginx", 503, body="Back soon"))) == {"PO04"}
 

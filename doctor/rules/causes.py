@@ -8,7 +8,7 @@ import re
 from typing import Literal
 
 from doctor.evidence import Answer, Exchange, Sight
-from doctor.rules.makers import maker_of
+from doctor.rules.makers import is_in_words_of_haproxy, maker_of
 from doctor.rules.ways import own_answer
 
 Cause = Literal[
@@ -156,7 +156,7 @@ def _by_503(answer: Answer) -> Cause:
     """
     maker = maker_of(answer)
     if maker is None:
-        return "other"
+        return "upstream" if is_in_words_of_haproxy(answer) else "other"
     return "turned_away" if maker == "nginx" else "upstream"  # nginx says 502 and 504 of those
 
 

@@ -69,6 +69,11 @@ def maker_of(answer: Answer) -> Maker | None:
     return next((maker for maker, fits in _SIGNATURES if fits(answer)), None)
 
 
+def is_in_words_of_haproxy(answer: Answer) -> bool:
+    """Whether the page is HAProxy's, also where a hop in front wrote its Server on it."""
+    return answer.stamp is None and bool(_HAPROXY.match(answer.body))
+
+
 def may_be_of(answer: Answer, kind: HopKind) -> bool:
     """Whether the answer shows that it was made by a program of this kind."""
     maker = maker_of(answer)
