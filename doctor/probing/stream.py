@@ -94,8 +94,14 @@ class ProbeStream:
                 return frame.close
 
     def end(self) -> None:
-        """Say that nothing more will come, and go on receiving (over TLS: see tls_ending.py)."""
-        self._writer.write_eof()
+        """Say that nothing more will come, and go on receiving (over TLS: see tls_ending.py).
+
+        Raises Ended.
+        """
+        try:
+            self._writer.write_eof()
+        except OSError as error:
+            raise Ended("reset", f"the connection broke: {error.strerror or error}") from None
 
     async def is_over(self, within_s: float) -> bool:
         """Whether it has ended, or does within a moment. What comes before the end is dropped."""

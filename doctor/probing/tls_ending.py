@@ -74,7 +74,7 @@ class _Tls:
 
     def write_eof(self) -> None:
         """The alert, and nothing of TCP's: who reads on sees the end of what we say."""
-        with suppress(ssl.SSLWantReadError):  # the peer's own alert, which is not waited for
+        with suppress(ssl.SSLError):  # it would wait for the peer's own alert
             self._tls.unwrap()
         self._flush()
 

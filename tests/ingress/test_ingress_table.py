@@ -1,6 +1,7 @@
 """docs/ingress.md is what the real programs do now: every cell of behaviour, none of the times."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,11 @@ from ingress.side_by_side.ingresses import (
     running,
 )
 from ingress.side_by_side.page import (
+    INTRODUCTION,
+    RELOAD_INTRODUCTION,
     RELOADS_TITLE,
     SHORT_COLUMNS,
+    SHORT_INTRODUCTION,
     SHORT_TITLE,
     Seen,
     Unborne,
@@ -148,6 +152,20 @@ def test_every_ingress_has_its_rows() -> None:
     assert set(TABLES[SHORT_TITLE, "verdict"]) == {*SHORT, MOUNTED}
     assert set(TABLES["Times", "round trip"]) == set(ALL)
     assert set(TABLES[RELOADS_TITLE, RELOAD_TITLE]) == set(reloads.TOLD)
+
+
+def test_every_program_says_its_version() -> None:
+    told = dict(line.split() for line in DOCS.splitlines() if re.fullmatch(r" {4}\S+ +\S+", line))
+    told.pop("make")
+    assert set(told) == {*SERVERS, "cloudflared", "tailscaled"}
+    assert all(re.match(r"v?\d+\.\d+", number) for number in told.values()), told
+
+
+def test_what_was_run_is_told_as_the_page_would_tell_it_now() -> None:
+    for paragraph in (SHORT_INTRODUCTION, RELOAD_INTRODUCTION):
+        assert paragraph in DOCS, HINT
+    for paragraph in INTRODUCTION.split("\n\n"):
+        assert "{" in paragraph or paragraph in DOCS, HINT
 
 
 def test_no_sentence_is_borne_out_by_nothing() -> None:

@@ -48,7 +48,8 @@ tailscaled, Cloudflare's at the edge. What is not real is the providers' part: C
 a small one of the tests' own (HTTP and TLS in front, the tunnel's protocol behind), Funnel's relay
 routes by name and nothing else, and both ends are on one machine. So firewall rules, idle limits
 and the distance of the real edges are not in these tables; `hopscope compare` measures yours. A
-cell of cloudflared's is of the edge and of cloudflared together.
+cell of cloudflared's is of the edge and of cloudflared together. `hopscope ingress NAME` writes a
+configuration of each that has no fault.
 """
 SHORT_INTRODUCTION = """\
 As it is first written, in place of the proper one. Caddy, Traefik, cloudflared and Funnel need no
