@@ -39,7 +39,10 @@ SKEW_S = 5.0  # between Twilio's clock, which tells whole seconds, and ours
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """`hop` None: it cannot be told, and `because` says why. `record` is the sidecar's."""
+    """`because` is read behind the name of the hop. `hop` None: it cannot be told.
+
+    `record` is the sidecar's, of the request that the error is about.
+    """
 
     hop: Hop | None
     because: str
@@ -87,29 +90,25 @@ def _by_stamp(incident: Incident, record: Row | None) -> Attribution:
     assert stamp is not None  # noqa: S101 - who calls has looked
     if stamp.error:
         details = f": {stamp.details}" if stamp.details else ""
-        return Attribution(
-            "sidecar", f"the sidecar answered itself, {stamp.error}{details}", record
-        )
+        return Attribution("sidecar", f"it answered itself, {stamp.error}{details}", record)
     status = stamp.received_status or incident.status
     if record is not None and record.get("outcome") == "not_an_upgrade":
-        because = f"a hop in front took Upgrade away; the gateway answered {status} to the rest"
+        because = f"it took Upgrade away; the gateway answered {status} to the rest"
         return Attribution("in_front", because, record)
-    return Attribution("gateway", f"the gateway answered {status}, the stamp says", record)
+    return Attribution("gateway", f"it answered {status}, the stamp says", record)
 
 
 def _without_stamp(incident: Incident, record: Row | None) -> Attribution:
     server = incident.answer.value("Server") or ""
     if server == SERVER:
-        return Attribution("gateway", "the gateway answered, past the sidecar", record)
+        return Attribution("gateway", "it answered, past the sidecar", record)
     if record is not None and incident.status and record.get("status") == incident.status:
-        because = f"the gateway answered {incident.status}, and a hop in front took the stamp off"
+        because = f"it answered {incident.status}, and a hop in front took the stamp off"
         return Attribution("gateway", because, record)
     maker = maker_of(incident.answer)
     by = f", {maker} by its words" if maker else f" (Server: {server})" if server else ""
     answered = f"answered {incident.status}" if incident.status else "answered"
-    return Attribution(
-        "in_front", f"a hop in front of the sidecar {answered}{by}: no stamp", record
-    )
+    return Attribution("in_front", f"it {answered}{by}, without the stamp", record)
 
 
 def _by_record(incident: Incident, record: Row | None, *, has_history: bool) -> Attribution:
@@ -118,30 +117,29 @@ def _by_record(incident: Incident, record: Row | None, *, has_history: bool) -> 
     if incident.code in ENDINGS and session:
         return _by_ending(session, record)
     if incident.code in OF_THE_GATEWAY:
-        return Attribution("gateway", "the gateway writes the TwiML and the messages", record)
+        return Attribution("gateway", "it writes the TwiML and the messages", record)
     if incident.code in UNANSWERED | ANSWERED and has_history:
         if record is None:
-            who = "nobody answered" if incident.code in UNANSWERED else "a hop in front answered"
+            who = "nobody answered" if incident.code in UNANSWERED else "it answered"
             return Attribution("in_front", f"{who}: nothing came to the sidecar")
-        return _by_outcome(record)
+        return by_outcome(record)
     return Attribution(None, "Twilio recorded no answer by which its maker could be told", record)
 
 
-def _by_outcome(record: Row) -> Attribution:
+def by_outcome(record: Row) -> Attribution:
+    """What the sidecar's own record of a failed request tells."""
     outcome, status = record.get("outcome"), record.get("status")
     if outcome == "not_an_upgrade":
-        return Attribution("in_front", "a hop in front took Upgrade away", record)
+        return Attribution("in_front", "it took Upgrade away", record)
     if outcome in ("timeout", "unreachable", "upstream_closed"):
-        because = f"the sidecar passed it on and got no answer ({outcome})"
+        because = f"it gave the sidecar no answer ({outcome})"
         return Attribution("gateway", because, record)
     if record.get("error"):
-        return Attribution("sidecar", f"the sidecar answered itself, {record['error']}", record)
+        return Attribution("sidecar", f"it answered itself, {record['error']}", record)
     if outcome in ("upgraded", "client_left"):
-        because = f"a hop in front broke it: at the sidecar it was {outcome}"
+        because = f"it broke what was {outcome} at the sidecar"
         return Attribution("in_front", because, record)
-    return Attribution(
-        "gateway", f"the gateway answered {status}, the sidecar's record says", record
-    )
+    return Attribution("gateway", f"it answered {status}, the sidecar's record says", record)
 
 
 def _by_ending(session: Row, record: Row | None) -> Attribution:
@@ -151,9 +149,9 @@ def _by_ending(session: Row, record: Row | None) -> Attribution:
     by = {"server": "gateway", "sidecar": "sidecar", "client": "in_front"}
     hop = by.get(str(session.get("ended_by")))
     if hop == "gateway":
-        return Attribution("gateway", f"the gateway ended the stream: {how}", record)
+        return Attribution("gateway", f"it ended the stream: {how}", record)
     if hop == "sidecar":
-        return Attribution("sidecar", f"the sidecar ended the stream: {how}", record)
+        return Attribution("sidecar", f"it ended the stream: {how}", record)
     if hop == "in_front":
-        return Attribution("in_front", f"the stream was cut in front of the sidecar: {how}", record)
+        return Attribution("in_front", f"the stream was cut there: {how}", record)
     return Attribution(None, "the sidecar has not seen how the stream ended", record)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from doctor.attribution import HOPS, Attribution, Hop, attribute, is_of_stream
+from doctor.attribution import HOPS, Attribution, Hop, attribute, by_outcome, is_of_stream
 from doctor.incidents import (
     Incident,
     epoch,
@@ -35,6 +35,17 @@ class Moment:
     code: int | None = None
     id: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its time is told in whole seconds, as Twilio does."""
+        return self.who == "twilio" and self.at == int(self.at)
+
+    @property
+    def order(self) -> float:
+        """Within its second, what Twilio began stands first, what it found out or ended last."""
+        is_late = self.is_whole and self.what in ("error", "warning", "end")
+        return self.at + 0.9995 if is_late else self.at
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -55,10 +66,17 @@ class CallStory:
     errors: list[Explained]
     moments: list[Moment]
     notes: list[str] = field(default_factory=list)
+    refused: Attribution | None = None  # a handshake that failed at the sidecar
+
+    @property
+    def began(self) -> float:
+        """The second in which it began, from which times are told."""
+        return float(int(self.moments[0].at)) if self.moments else 0.0
 
     @property
     def hop(self) -> Hop | None:
-        return self._first.attribution.hop if self._first is not None else None
+        known = self.refused if self._first is None else self._first.attribution
+        return known.hop if known is not None else None
 
     @property
     def sentence(self) -> str:
@@ -66,18 +84,23 @@ class CallStory:
         if first is not None:
             hop = first.attribution.hop
             told = meaning(first.incident.code)
-            where = HOPS[hop] if hop else "cannot tell where"
-            return f"{told.code} {told.name}: {where}; {first.attribution.because}"
+            where = HOPS[hop] if hop else "cannot tell which hop"
+            return f"{told.code} {told.name}: {where}: {first.attribution.because}"
+        if self.refused is not None and self.refused.hop is not None:
+            return f"a handshake failed: {HOPS[self.refused.hop]}: {self.refused.because}"
         if self.verdict == "broken":
-            return "it failed, and Twilio tells no error of it"
+            return "the call failed, and Twilio tells no error of it"
         if self.verdict == "healthy":
             return "neither Twilio nor the sidecar has anything against this call"
         return "cannot tell: what is missing is said below"
 
     @property
     def _first(self) -> Explained | None:
-        """The first error, else the first warning: what comes behind it may be its consequence."""
+        """The first error: what comes behind it may be its consequence. Else the first warning,
+        where no handshake failed."""
         bad = [each for each in self.errors if not each.incident.is_warning]
+        if not bad and self.refused is not None:
+            return None
         return next(iter(bad or self.errors), None)
 
 
@@ -100,21 +123,24 @@ def tell(
     errors = [_explained(incident, rows) for incident in incidents]
     moments = _of_call(twilios.get("call") or {})
     moments += filter(None, map(_of_event, twilios.get("events", ())))
-    moments += map(_of_incident, errors)
     for row in rows or ():
         moments += _of_row(row)
-    moments.sort(key=lambda moment: moment.at)
+    moments += map(_of_incident, errors)
+    moments.sort(key=lambda moment: moment.order)
     call = twilios.get("call")
-    return CallStory(call_sid, _verdict(call, errors, rows), call, errors, moments, list(notes))
+    bad = next((row for row in reversed(rows or ()) if _has_failed(row)), None)  # the oldest
+    refused = by_outcome(bad) if bad is not None else None
+    verdict = _verdict(call, errors, is_refused=refused is not None)
+    return CallStory(call_sid, verdict, call, errors, moments, list(notes), refused)
 
 
-def _verdict(
-    call: Record | None, errors: Sequence[Explained], rows: Sequence[Record] | None
-) -> Verdict:
+def _has_failed(row: Record) -> bool:
+    return row.get("kind") == "handshake" and row.get("outcome") not in FINE
+
+
+def _verdict(call: Record | None, errors: Sequence[Explained], *, is_refused: bool) -> Verdict:
     """Broken where anything failed; healthy where Twilio says that nothing did."""
-    handshakes = [row for row in rows or () if row.get("kind") == "handshake"]
-    is_bad = any(not each.incident.is_warning for each in errors)
-    is_bad |= any(row.get("outcome") not in FINE for row in handshakes)
+    is_bad = is_refused or any(not each.incident.is_warning for each in errors)
     if is_bad or (call or {}).get("status") == "failed":
         return "broken"
     return "cannot_tell" if call is None else "healthy"
@@ -174,7 +200,7 @@ def _of_call(call: Record) -> list[Moment]:
         lasted = f" after {call['duration']} s" if call.get("duration") else ""
         text = f"call ended: {call.get('status')}{lasted}"
         found.append(
-            Moment(call["ended_at"], "twilio", "call", text, call.get("status") == "failed")
+            Moment(call["ended_at"], "twilio", "end", text, call.get("status") == "failed")
         )
     return found
 
@@ -191,7 +217,7 @@ def _of_event(event: Record) -> Moment | None:
     is_bad = not isinstance(status, int) or status >= 400
     text = f"{request.get('method')} {shown_url(str(request.get('url') or ''))}"
     text += f" answered {status} in {ms} ms" if status else " was not answered"
-    return Moment(answered_at - ms / 1000, "twilio", "request", text, is_bad)
+    return Moment(answered_at, "twilio", "request", text, is_bad)
 
 
 def _of_row(row: Record) -> list[Moment]:

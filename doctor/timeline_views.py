@@ -19,7 +19,7 @@ def print_story(console: Console, story: CallStory) -> None:
     verdict = story.verdict.replace("_", " ")
     head = Text.assemble((verdict, style), f": {printable(story.sentence)}\n{story.call_sid}")
     console.print(head, soft_wrap=True)
-    began = story.moments[0].at if story.moments else 0.0
+    began = story.began
     for moment in story.moments:
         console.print(_line(moment, began), soft_wrap=True)
     for code in dict.fromkeys(each.incident.code for each in story.errors):
@@ -32,7 +32,8 @@ def print_story(console: Console, story: CallStory) -> None:
 
 def _line(moment: Moment, began: float) -> Text:
     style = "red" if moment.is_bad else "yellow" if moment.what == "warning" else ""
-    relative = f"{moment.at - began:+9.3f} s  "
+    seconds = moment.at - began
+    relative = f"{seconds:+5.0f}     s  " if moment.is_whole else f"{seconds:+9.3f} s  "
     # One line each, whatever a peer has written into it.
     text = printable(moment.text).replace("\n", " ")
     return Text.assemble((relative, "dim"), (f"{moment.who:<8}", _WHO[moment.who]), (text, style))
@@ -40,7 +41,7 @@ def _line(moment: Moment, began: float) -> Text:
 
 def as_json(story: CallStory) -> dict[str, Any]:
     """The contract of `hopscope twilio --json`. `at` is epoch seconds, `at_s` since the first."""
-    began = story.moments[0].at if story.moments else 0.0
+    began = story.began
     return {
         "call_sid": story.call_sid,
         "verdict": story.verdict,

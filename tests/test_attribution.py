@@ -38,9 +38,7 @@ def test_an_answer_without_the_stamp_was_made_in_front() -> None:
     answered = replace(REFUSED, fields=(("Server", "cloudflare"),))
     told = attribute(answered, [])
     assert told.hop == "in_front"
-    assert told.because == (
-        "a hop in front of the sidecar answered 404 (Server: cloudflare): no stamp"
-    )
+    assert told.because == "it answered 404 (Server: cloudflare), without the stamp"
 
 
 def test_the_words_of_a_program_name_it() -> None:
@@ -59,7 +57,7 @@ def test_a_stamp_with_an_error_is_the_sidecars_answer() -> None:
     stamp = Stamp("a1", None, "connection_refused", "127.0.0.1:8081")
     told = attribute(replace(STAMPED, stamp=stamp), [])
     assert told.hop == "sidecar"
-    assert told.because == "the sidecar answered itself, connection_refused: 127.0.0.1:8081"
+    assert told.because == "it answered itself, connection_refused: 127.0.0.1:8081"
 
 
 def test_what_the_gateway_refused_for_a_lost_upgrade_is_about_a_hop_in_front() -> None:
@@ -74,7 +72,7 @@ def test_a_record_of_the_same_status_shows_that_the_stamp_was_taken_off() -> Non
 
 def test_the_gateways_own_name_tells_that_the_sidecar_was_passed_by() -> None:
     told = attribute(replace(REFUSED, fields=(("Server", "hopscope-gateway"),)), [])
-    assert (told.hop, told.because) == ("gateway", "the gateway answered, past the sidecar")
+    assert (told.hop, told.because) == ("gateway", "it answered, past the sidecar")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_without_headers_the_sidecars_record_tells(changes: dict[str, Any], expe
 
 
 def test_without_headers_and_record_it_never_came() -> None:
-    assert attribute(REFUSED, []).because == "a hop in front answered: nothing came to the sidecar"
+    assert attribute(REFUSED, []).because == "it answered: nothing came to the sidecar"
     silent = replace(REFUSED, code=31901)
     assert attribute(silent, []).because == "nobody answered: nothing came to the sidecar"
 

@@ -64,10 +64,10 @@ def test_both_sides_lie_on_one_time_line_in_order() -> None:
     story = tell(CALL_SID, records(alerts=[ALERT], events=[EVENT]), [handshake()])
     assert [(moment.at, moment.who, moment.what) for moment in story.moments] == [
         (96.0, "twilio", "call"),
-        (98.5, "twilio", "request"),
+        (99.0, "twilio", "request"),
         (99.5, "sidecar", "handshake"),
         (100.0, "twilio", "error"),
-        (101.0, "twilio", "call"),
+        (101.0, "twilio", "end"),
     ]
     assert (story.verdict, story.hop) == ("broken", "gateway")
 
@@ -76,10 +76,10 @@ def test_one_line_has_the_code_the_handshake_and_the_hop_however_narrow_the_term
     text = printed(records(alerts=[ALERT]), [handshake()])
     [line] = [line for line in text.splitlines() if "twilio  31920" in line]
     assert line == (
-        "   +4.000 s  twilio  31920 Stream - WebSocket - Handshake Error: "
+        "   +4     s  twilio  31920 Stream - WebSocket - Handshake Error: "
         "GET wss://voice.example.com/voice/[hidden]/stream?token=[hidden] answered 404; "
         "handshake a1 at the sidecar: refused 404; "
-        "hop: the gateway (the gateway answered 404, the stamp says)"
+        "hop: the gateway (it answered 404, the stamp says)"
     )
     assert "s3cret" not in text
 
@@ -89,6 +89,33 @@ def test_a_handshake_that_is_not_there_is_told_as_absent() -> None:
     assert "no handshake came to the sidecar" in printed(records(alerts=[bare]), [])
     assert "the sidecar was not asked" in printed(records(alerts=[bare]), None)
     assert "handshake a1: not in this history" in printed(records(alerts=[ALERT]), [])
+
+
+def test_within_a_second_twilios_requests_come_first_and_its_errors_last() -> None:
+    late = handshake(at="1970-01-01T00:01:40.700Z")
+    asked = EVENT | {"response": {"date_created": "Thu, 01 Jan 1970 00:01:40 +0000"}}
+    story = tell(CALL_SID, records(alerts=[ALERT], events=[asked]), [late])
+    assert [(moment.at, moment.what) for moment in story.moments[1:4]] == [
+        (100.0, "request"),
+        (100.7, "handshake"),
+        (100.0, "error"),
+    ]
+    text = printed(records(alerts=[ALERT]), [late])
+    assert "   +4     s  twilio  31920" in text
+    assert "   +4.700 s  sidecar handshake" in text
+
+
+def test_a_handshake_that_failed_names_a_hop_where_twilio_tells_nothing() -> None:
+    story = tell(CALL_SID, None, [handshake(id="a2", outcome="upgraded"), handshake()])
+    assert (story.verdict, story.hop) == ("broken", "gateway")
+    assert story.sentence == (
+        "a handshake failed: the gateway: it answered 404, the sidecar's record says"
+    )
+    warned = ALERT | {"error_code": "31951", "response_headers": ""}
+    story = tell(CALL_SID, records(alerts=[warned]), [handshake()])
+    assert story.sentence.startswith("a handshake failed")
+    story = tell(CALL_SID, records(alerts=[warned]), [])
+    assert story.sentence.startswith("31951 ")
 
 
 def test_secrets_of_events_are_never_shown() -> None:

@@ -76,10 +76,7 @@ class AdminAddress:
         return next((str(row["id"]) for row in found.get("handshakes", ())), "")
 
     async def rows_of(self, call_sid: str) -> list[dict[str, Any]]:
-        """What there is of a call: handshakes, requests and more, newest first. Raises Unavailable.
-
-        A sidecar that does not list all kinds of rows lists what it has.
-        """
+        """All rows of a call, of whatever kind, newest first. Raises Unavailable."""
         query = urlencode({"kind": "all", "call_sid": call_sid, "limit": ROWS_LIMIT})
         found = await self._ask("GET", f"/api/handshakes?{query}")
         return list(found.get("handshakes", ()))
