@@ -199,6 +199,8 @@ class CloudflareTunnel:
             self.process: subprocess.Popen[bytes] = self.namespace.run(
                 lambda: subprocess.Popen(
                     [
+                        # It ends with us, however we end (setpriv(1)).
+                        *("setpriv", "--pdeathsig", "KILL", "--"),
                         *(str(self._executable), "tunnel", *named),
                         *("--no-autoupdate", "--no-prechecks", "--protocol", self.protocol),
                         *("--edge", f"127.0.0.1:{EDGE_PORT}", "--cacert", str(self.ca)),
