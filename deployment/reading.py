@@ -42,7 +42,10 @@ def read_site(
         raise SiteError(f"public_url = '{public}': should be https://: the ingress speaks TLS")
     if (certificate is None) != (key is None):
         raise SiteError("--certificate and --key go together")
-    paths = [public.prefix + path for path in gateway.paths.model_dump().values()]
+    # Twilio's debugger has a path only where somebody wants it: it makes no folder wider.
+    unasked = {"debugger"} - gateway.paths.model_fields_set
+    asked = gateway.paths.model_dump(exclude=unasked).values()
+    paths = [public.prefix + path for path in asked]
     for path in paths:
         parse_path(path)
     listen = reachable(Address(*sidecar.listen))

@@ -162,6 +162,18 @@ def test_a_site_is_read_from_the_settings_of_sidecar_and_gateway(tmp_path: Path)
     assert read_site(file, upstream="sidecar:8080").upstream == Address("sidecar", 8080)
 
 
+def test_the_path_of_the_debugger_counts_only_where_it_is_set(tmp_path: Path) -> None:
+    paths = "".join(
+        f'{name} = "/twilio/{name}"\n'
+        for name in ("webhook", "stream", "status", "stream_status", "amd")
+    )
+    url = "https://voice.example.com"
+    file = write(tmp_path, f"[gateway.paths]\n{paths}")
+    assert read_site(file, public_url=url).prefix == "/twilio/"
+    file = write(tmp_path, f'[gateway.paths]\n{paths}debugger = "/twilio-debugger"\n')
+    assert read_site(file, public_url=url).prefix == "/"
+
+
 def test_the_gateway_is_ours_where_no_route_names_another_and_none_where_it_has_no_port(
     tmp_path: Path,
 ) -> None:
