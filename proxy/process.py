@@ -21,6 +21,7 @@ from typing import Any
 from proxy.admin import Admin
 from proxy.history import MEMORY_ROWS, Book, History, default_file
 from proxy.logs import LogWriter
+from proxy.otel import exported
 from proxy.server import Sidecar
 from proxy.settings import HostPort, Settings, SettingsError, admin_token
 from proxy.watch import best_loop
@@ -76,7 +77,12 @@ async def serve(
     """
     settings = load()
     _raise_file_limit(2 * settings.limits.connections + SPARE_FILES)
-    async with running_sidecar(settings, log) as (sidecar, admin), beside(sidecar, admin):
+    async with (
+        exported() as follow,
+        running_sidecar(settings, log) as (sidecar, admin),
+        beside(sidecar, admin),
+    ):
+        follow(sidecar.telemetry, admin.collectors)
         with _named("admin", settings.admin):
             admin_address = await admin.start(settings.admin)
         sidecar.telemetry.say("admin", listen=str(admin_address), pid=os.getpid())

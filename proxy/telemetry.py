@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -33,12 +33,26 @@ _WARNINGS = {
 }
 
 
+class Follower(Protocol):
+    """Who is told of records themselves, at once: neither waits nor raises."""
+
+    def exchange_ended(self, exchange: Exchange, line: Mapping[str, Any]) -> None:
+        """Called before its log line is written."""
+
+    def session_ended(self, line: Mapping[str, Any]) -> None:
+        """Called before its log line is written."""
+
+    def shown(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Anything else, too, the gateway's events included."""
+
+
 class Telemetry:
     """Turns records into log lines, metrics, rows and live events. Never raises, never waits."""
 
     def __init__(self, metrics: Metrics, history: History, log: LogWriter | None = None) -> None:
         self.metrics = metrics
         self.history = history
+        self.followers: list[Follower] = []
         self._log_writer = log
         self._log = structlog.get_logger()
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
@@ -48,12 +62,16 @@ class Telemetry:
     def exchange_ended(self, exchange: Exchange) -> None:
         """A handshake was answered (its session may follow), or a plain request is over."""
         line = exchange.line()
+        for follower in self.followers:
+            follower.exchange_ended(exchange, line)
         self._tell(exchange.event, line)
         self.metrics.exchange_ended(exchange)
         self.history.add_event(exchange.event, exchange.at, line, exchange.detail())
 
     def session_ended(self, session: Session) -> None:
         line = session.line(session.ended_at or 0)
+        for follower in self.followers:
+            follower.session_ended(line)
         self._tell("session", line)
         self.metrics.session_ended(session)
         self.history.add_session(line)
@@ -86,6 +104,8 @@ class Telemetry:
             if queue.full():
                 queue.get_nowait()  # the newest events are the ones worth seeing
             queue.put_nowait((event, dict(fields)))
+        for follower in self.followers:
+            follower.shown(event, fields)
 
     def flush(self) -> None:
         """Hand pending rows to the history's thread, and count what was lost on the way."""

@@ -106,6 +106,12 @@ class HopscopeProcess:
                 return line
             self.lines.append(line)
 
+    def rest(self) -> list[dict[str, Any]]:
+        """The lines that were not given out, once the process has ended."""
+        while not self._queue.empty():
+            self.lines.append(self._queue.get_nowait())
+        return self.lines
+
     def wait_until(self, is_so: Callable[[], Any], what: str) -> None:
         """Wait, bounded, for what no log line announces."""
         deadline = time.monotonic() + PATIENCE_S
