@@ -130,6 +130,7 @@ def gateway(
     """Run the voice gateway alone: webhooks, media streams, speech."""
     from gateway import process
     from gateway.journal import Journal
+    from proxy.otel import Heard, exported
     from proxy.process import open_history
 
     settings = _gateway_settings(
@@ -138,9 +139,15 @@ def gateway(
     sidecars = load_settings(config, history={"enabled": False} if no_history else None)
 
     async def serve(_log: LogWriter) -> None:
-        async with _flushed(open_history(sidecars)) as history:
+        heard = Heard()
+        async with exported() as follow, _flushed(open_history(sidecars)) as history:
             journal = Journal(_keeper(history), _keeper(history, TWILIO_ERROR))
-            await process.serve(settings, journal)
+            await process.serve(
+                settings,
+                journal,
+                heard.shown,
+                on_start=lambda running: follow(heard, [running.events.registry]),
+            )
 
     _log_and_run(serve, as_json=log_format == "json")
 

@@ -44,9 +44,14 @@ async def running_gateway(
         await gateway.close()
 
 
-async def serve(settings: GatewaySettings, *listeners: Listener) -> None:
+async def serve(
+    settings: GatewaySettings,
+    *listeners: Listener,
+    on_start: Callable[[Gateway], None] = lambda _: None,
+) -> None:
     """Run until a signal says otherwise. Raises OSError."""
     async with running_gateway(settings, *listeners) as (gateway, _), _metrics(gateway):
+        on_start(gateway)
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(lambda: (hurry if stop.is_set() else stop).set())
         await stop.wait()

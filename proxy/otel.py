@@ -12,14 +12,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from proxy.otel_settings import Wanted, read_wanted
 from proxy.redact import HIDDEN, shown_text
-from proxy.telemetry import Follower, Telemetry
+from proxy.telemetry import Follower
 
 if TYPE_CHECKING:
     from proxy.otlp import Exports
@@ -35,14 +35,32 @@ _NOISE = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>(?:: )?")
 _QUERY = re.compile(r"\?[^\s'\")]+")
 _USERINFO = re.compile(r"(?<=://)[^\s/@]*@")
 
-Follow = Callable[[Telemetry, Sequence[CollectorRegistry]], None]
+
+class Followed(Protocol):
+    """A telemetry, as far as it is followed."""
+
+    followers: list[Follower]
+
+
+class Heard:
+    """A gateway that runs without a sidecar, as far as it is followed: a listener of its events."""
+
+    def __init__(self) -> None:
+        self.followers: list[Follower] = []
+
+    def shown(self, event: str, fields: Mapping[str, Any]) -> None:
+        for follower in self.followers:
+            follower.shown(event, fields)
+
+
+Follow = Callable[[Followed, Sequence[CollectorRegistry]], None]
 
 
 @asynccontextmanager
 async def exported(environ: Mapping[str, str] = os.environ) -> AsyncIterator[Follow]:
     """Export what is logged from now on, and what the given follows are told and count.
 
-    What is yielded takes a telemetry and the registries, to which more may be added later.
+    What is yielded takes a telemetry and its registries, to which more may be added later.
     """
     wanted = read_wanted(environ)
     log = structlog.get_logger()
@@ -51,14 +69,14 @@ async def exported(environ: Mapping[str, str] = os.environ) -> AsyncIterator[Fol
     complaints = Complaints()
     exports = _started(wanted, complaints) if wanted.signals else None
     if exports is None:
-        yield lambda _telemetry, _collectors: None
+        yield lambda _followed, _collectors: None
         return
     measuring: list[asyncio.Task[None]] = []
-    followed: list[tuple[list[Follower], Sequence[CollectorRegistry]]] = []
+    following: list[tuple[Followed, Sequence[CollectorRegistry]]] = []
 
-    def follow(telemetry: Telemetry, collectors: Sequence[CollectorRegistry]) -> None:
-        telemetry.followers.append(exports)
-        followed.append((telemetry.followers, collectors))
+    def follow(followed: Followed, collectors: Sequence[CollectorRegistry]) -> None:
+        followed.followers.append(exports)
+        following.append((followed, collectors))
         if exports.has_metrics:
             measure = _measure_for_ever(exports, collectors, wanted.metric_interval_s)
             measuring.append(asyncio.create_task(measure))
@@ -72,8 +90,8 @@ async def exported(environ: Mapping[str, str] = os.environ) -> AsyncIterator[Fol
         structlog.configure(processors=processors)
         for task in measuring:
             task.cancel()
-        for followers, collectors in followed:
-            followers.remove(exports)
+        for followed, collectors in following:
+            followed.followers.remove(exports)
             exports.measure(collectors)
         await _closed(exports.closing())
         complaints.close()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,9 +12,8 @@ from structlog.testing import capture_logs
 from collector import Collector
 from proxy import otel, otlp
 from proxy.exchange import Exchange
-from proxy.otel import REPEAT_S, Complaints, exported, shown_reason
+from proxy.otel import REPEAT_S, Complaints, Heard, exported, shown_reason
 from proxy.otlp import CALLS_LIMIT, Exports
-from proxy.telemetry import Telemetry
 
 SECRET = "s3cret0123456789abcdefghijk"
 ALL = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -223,13 +222,16 @@ def test_what_is_followed_is_let_go_at_the_end(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ALL, collector.url)
-    telemetry = cast(Telemetry, type("Told", (), {"followers": []})())
+    heard = Heard()
 
     async def main() -> None:
         async with exported({ALL: collector.url}) as follow:
-            follow(telemetry, [])
-            assert len(telemetry.followers) == 1
+            follow(heard, [])
+            heard.shown("call_started", {"call_sid": "CA1"})
+            heard.shown("call_ended", {"call_sid": "CA1"})
+        heard.shown("call_started", {"call_sid": "CA2"})
 
     with capture_logs():
         asyncio.run(main())
-    assert telemetry.followers == []
+    assert heard.followers == []
+    assert [span.attributes for span in collector.spans()] == [{"hopscope.call_sid": "CA1"}]
