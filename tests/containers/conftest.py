@@ -26,9 +26,9 @@ Start = Callable[..., Running]
 def _docker() -> None:
     """Skips where no docker answers; in CI that is a failure."""
     if reason := _why_no_docker():
-        message = f"{reason}; `apt-get install docker.io debootstrap`, and start dockerd"
+        message = f"{reason} (`apt-get install docker.io debootstrap`, then start dockerd)"
         if os.environ.get("CI"):
-            pytest.fail(f"{message}, as .ci/run does")
+            pytest.fail(f"{message}; .ci/run does both")
         pytest.skip(message)
 
 

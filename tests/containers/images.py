@@ -19,14 +19,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parent / "stand_ins"
 CONTENT = "hopscope.content"  # the label with the digest
-MIRROR = "http://deb.debian.org/debian"
 SUITE = "trixie"  # what python:3.13-slim and nginx:stable stand on
 
 DEBIAN = f"hopscope-test/debian:{SUITE}"
@@ -52,8 +50,8 @@ class StandIn:
     dockerfile: str
     base: str
     programs: tuple[str, ...] = ()  # of the pinned tools
-    folders: Callable[[], dict[str, Path]] = dict  # put into the build, by the name they have there
-    made_of: Callable[[], str] = str  # what of these folders is in the digest
+    fetch: Callable[[Path], None] = lambda context: None  # puts more into the build
+    made_of: Callable[[], str] = str  # what of that is in the digest
 
 
 Say = Callable[[str], None]
@@ -105,7 +103,7 @@ class Images:
         return not pulled.returncode
 
     def _debian(self) -> str:
-        content = _digest(MIRROR, SUITE, "minbase ca-certificates")
+        content = _digest(SUITE, "minbase ca-certificates")
         if _label(DEBIAN) == content:
             return content
         if shutil.which("debootstrap", path=_PATH) is None:
@@ -114,7 +112,7 @@ class Images:
             root = Path(folder) / "root"
             _run(
                 *("debootstrap", "--variant=minbase", "--include=ca-certificates"),
-                *(SUITE, str(root), MIRROR),
+                *(SUITE, str(root)),
             )
             left_out = (f"--exclude=./{path}" for path in _LEFT_OUT)
             tar = ["tar", "--create", "--numeric-owner", *left_out, "--directory", str(root), "."]
@@ -141,8 +139,7 @@ class Images:
             context = Path(folder)
             for program, path in programs.items():
                 shutil.copy(path, context / program)
-            for folder_name, path in recipe.folders().items():
-                shutil.copytree(path, context / folder_name)
+            recipe.fetch(context)
             # The mirror is asked from the machine's own network; inside there may be none.
             options = ("--network=host", f"--file={dockerfile}", f"--label={CONTENT}={content}")
             _build(name, context, *options)
@@ -190,20 +187,18 @@ def requirements() -> list[str]:
     return [*project["dependencies"], *offline, *written["build-system"]["requires"]]
 
 
-@cache
-def wheels() -> dict[str, Path]:
-    """Wheels of all requirements for the Python of the image, fetched by this machine's pip."""
-    folder = Path(tempfile.mkdtemp(prefix="hopscope-wheels-"))
+def fetch_wheels(context: Path) -> None:
+    """Wheels of all requirements for the Python of the image, by this machine's pip."""
     _run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--python-version=3.13", "--only-binary=:all:", "--dest", str(folder), *requirements()),
+        *("--python-version=3.13", "--only-binary=:all:", f"--dest={context / 'wheels'}"),
+        *requirements(),
     )
-    return {"wheels": folder}
 
 
 STAND_IN = {
     PYTHON: StandIn("python", DEBIAN),
-    BUILDER: StandIn("builder", PYTHON, (), wheels, lambda: "\n".join(requirements())),
+    BUILDER: StandIn("builder", PYTHON, (), fetch_wheels, lambda: "\n".join(requirements())),
     NGINX: StandIn("nginx", DEBIAN),
     CLOUDFLARED: StandIn("cloudflared", DEBIAN, ("cloudflared",)),
     TAILSCALE: StandIn("tailscale", DEBIAN, ("tailscale", "tailscaled", "containerboot")),
