@@ -20,7 +20,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import hopscope
-from calls.twilio_peers import QUICK, Arrived, Gateway, connect_twiml, raw_server, running, xml
+from calls.twilio_peers import Arrived, Gateway, connect_twiml, raw_server, running, xml
 from doctor.answering import simulated_callers
 from doctor.call import CallOptions
 from doctor.placed_call import Failure
@@ -124,7 +124,7 @@ async def way(
     )
     monkeypatch.setenv("TWILIO_ACCOUNT_SID", ACCOUNT.sid)
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", ACCOUNT.token)
-    options = CallOptions(patience=QUICK, limit_s=10.0, say_letters_s=1000.0)
+    options = CallOptions(limit_s=15.0, say_letters_s=1000.0)
     address: list[HostPort] = []
     async with (
         running(_refusing) as gateway,
