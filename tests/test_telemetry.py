@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -158,6 +158,43 @@ def test_records_that_were_lost_are_counted_and_told_once(bench: Bench) -> None:
     ]
     assert bench.value("hopscope_records_dropped_total", what="history") == 2
     assert bench.value("hopscope_records_dropped_total", what="log") == 4
+
+
+class Following:
+    """A follower that notes what it is told, and how many lines were logged by then."""
+
+    def __init__(self, logged: list[Any]) -> None:
+        self._logged = logged
+        self.told: list[tuple[str, Any, int]] = []
+
+    def exchange_ended(self, exchange: Exchange, line: Mapping[str, Any]) -> None:
+        self.told.append((exchange.event, line, len(self._logged)))
+
+    def session_ended(self, line: Mapping[str, Any]) -> None:
+        self.told.append(("session", line, len(self._logged)))
+
+    def shown(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.told.append((f"shown {event}", fields, len(self._logged)))
+
+
+def test_a_follower_is_told_before_the_line_is_written_and_of_the_gateway_too(
+    bench: Bench,
+) -> None:
+    session = Session(f"{1:018}", "voice", "nginx", 10.0)
+    session.end_reset("server", 12.5)
+    with capture_logs() as logged:
+        following = Following(logged)
+        bench.telemetry.followers.append(following)
+        bench.telemetry.exchange_ended(handshake())
+        bench.telemetry.session_ended(session)
+        bench.telemetry.show("call_started", {"call_sid": "CA1"})
+    assert following.told == [
+        ("handshake", handshake().line(), 0),
+        ("shown handshake", handshake().line(), 1),
+        ("session", session.line(0.0), 1),
+        ("shown session", session.line(0.0), 2),
+        ("shown call_started", {"call_sid": "CA1"}, 2),
+    ]
 
 
 def taken(queue: "asyncio.Queue[tuple[str, dict[str, Any]]]") -> list[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from calls.gateways_at_work import BRISK, PATIENCE_S, TOKEN, Heard, place
+from collector import Collector, point_of
 from doctor.call import CallOptions
 from doctor.speech import TEXTS, sentence
 from gateway.twiml import GONE
@@ -104,6 +105,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     yield start
     for gateway in started:
         gateway.close()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
 
 
 HOPSCOPE = [sys.executable, str(ROOT / "hopscope.py")]
@@ -208,6 +216,28 @@ def test_a_second_sigterm_closes_running_calls_as_going_away(
     assert heard.report.said == [GONE]  # it was still there to be asked what comes next
     assert gateway.line("call_ended")["ending"] == "drained"
     assert gateway.ended() == (0, "")
+
+
+def test_a_call_is_exported_with_its_turns_where_a_collector_is_named(
+    start: Callable[..., GatewayProcess], collector: Collector
+) -> None:
+    gateway = start(
+        "--no-history",
+        TWILIO_AUTH_TOKEN=TOKEN,
+        HOPSCOPE_GATEWAY_GREETING="Hello.",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+    )
+    heard = Calling(gateway.options("hours", auth_token=TOKEN)).heard()
+    gateway.line("call_ended")
+    gateway.signal()
+    assert gateway.ended() == (0, "")
+    [call] = collector.spans()
+    assert call.attributes["hopscope.call_sid"] == heard.report.call_sid
+    assert [name for name, _ in call.events] == ["turn"]
+    assert collector.log("turn").attributes["call_sid"] == heard.report.call_sid
+    labels = {"direction": "inbound", "mode": "conversation", "ending": "caller_hung_up"}
+    assert point_of(collector.metrics()["hopscope_calls_total"], **labels).as_double == 1
+    assert TOKEN.encode() not in b"".join(body for _, _, body in collector.bodies)
 
 
 class Calling:
