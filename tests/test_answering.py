@@ -31,7 +31,7 @@ def test_a_stream_that_failed_is_shown_in_the_webhooks_place() -> None:
     failed.webhook = Webhook(URL, 200, 12.0)
     stream = StreamReport("wss://voice.example.com/voice/stream", "MZ", True)
     stream.status, stream.error_code, stream.saw = 404, 31920, "404 Not Found"
-    stream.answered_by = {"server": "nginx"}
+    stream.answer_fields = (("server", "nginx"),)
     failed.streams.append(stream)
     failed.fail(31920, "404 Not Found")
     (failure,) = failures(failed)
