@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from opentelemetry import trace
@@ -199,11 +199,9 @@ class MetricSender:
         self._thread.start()
 
     def send(self, read: Callable[[], Any]) -> None:
-        """Numbers are totals: the next ones hold what these would have told."""
-        try:
+        """Send these, unless others wait: the next ones, being totals, hold what these do."""
+        with suppress(queue.Full):
             self._waiting.put_nowait(read)
-        except queue.Full:
-            _log.warning("metrics are left out: the last ones are still under way")
 
     def close(self) -> None:
         self._waiting.put(None)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from collector import Collector
 from proxy import otel, otlp
 from proxy.exchange import Exchange
+from proxy.http1 import parse_request_head, parse_response_head
 from proxy.otel import REPEAT_S, Complaints, Heard, exported, shown_reason
 from proxy.otlp import CALLS_LIMIT, Exports
 
@@ -182,6 +183,24 @@ def test_calls_that_never_end_are_bounded(
     told.shown("call_ended", {"call_sid": f"CA{CALLS_LIMIT - 1}"})
     end(told)
     assert len(collector.spans()) == 1
+
+
+@pytest.mark.parametrize(("sampler", "spans"), [("", 0), ("always_on", 4), ("always_off", 0)])
+def test_a_caller_who_samples_not_decides_unless_the_sampler_is_told_otherwise(
+    sampler: str, spans: int, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler or "parentbased_always_on")
+    told = exports(collector, monkeypatch, "traces", "logs")
+    head = f"GET / HTTP/1.1\r\nHost: a\r\ntraceparent: 00-{trace}-{parent}-00\r\n\r\n".encode()
+    record = Exchange("id", 1e9, "", "", parse_request_head(head))
+    record.phases = {"head": 1.0, "connect": 1.0, "response": 1.0, "total": 3.0}
+    record.answer(parse_response_head(b"HTTP/1.1 200 OK\r\n\r\n"))
+    told.exchange_ended(record, record.line())
+    told(None, "", {"event": "request", "id": "id", "level": "info"})
+    end(told)
+    assert [span.trace_id for span in collector.spans()] == [trace] * spans
+    assert collector.log("request").trace_id == trace
 
 
 @pytest.mark.usefixtures("clock")

@@ -1,6 +1,11 @@
 """OpenTelemetry's variables: what is exported, what is off, and what is said of a wrong one."""
 
+import re
+from pathlib import Path
+
 import pytest
+from opentelemetry import environment_variables as of_all
+from opentelemetry.sdk import environment_variables as of_the_sdk
 
 from proxy.otel_settings import METRIC_INTERVAL_S, SIGNALS, Wanted, read_wanted
 
@@ -71,3 +76,10 @@ def test_the_interval_of_metrics_is_in_milliseconds() -> None:
         assert wanted.metric_interval_s == METRIC_INTERVAL_S
         assert wanted.doubts == ("OTEL_METRIC_EXPORT_INTERVAL is no number of milliseconds",)
         assert read_wanted({name: wrong}).doubts == ()
+
+
+def test_the_readme_names_variables_that_there_are() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    named = set(re.findall(r"\bOTEL_[A-Z_]*[A-Z]", readme))
+    assert ALL in named
+    assert named <= vars(of_all).keys() | vars(of_the_sdk).keys()

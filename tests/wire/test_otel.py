@@ -1,7 +1,7 @@
 """`hopscope proxy` and a collector: spans, metrics and log lines arrive, and no secret does."""
 
 import json
-import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 
 from collector import Collector, point_of
 from peers import SWITCH, UPGRADE, RawSocket, RawUpstream
-from programs import PATIENCE_S, HopscopeProcess, dial, free_port
+from programs import HopscopeProcess, dial, free_port
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CALL, STREAM = "CA" + "0" * 30 + "1f", "MZ" + "0" * 30 + "2f"
@@ -240,21 +240,25 @@ def test_what_happens_last_is_sent_before_the_process_ends(
     assert "hopscope_closes_total" in collector.metrics()
 
 
-def test_a_dead_collector_costs_a_line_and_no_call(start: Start, upstream: RawUpstream) -> None:
-    hopscope = start(
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-        OTEL_METRIC_EXPORT_INTERVAL="50",
-    )
-    for _ in range(3):
-        _hold_a_call(hopscope, upstream)
-        assert hopscope.line("session")["ending"] == "close_handshake"
-    failed = hopscope.line("otel_export_failed")
-    assert "Connection refused" in failed["reason"]
-    hopscope.process.send_signal(signal.SIGTERM)
-    assert hopscope.process.wait(PATIENCE_S) == 0
-    hopscope.close()
-    reasons = [line["reason"] for line in hopscope.rest() if line["event"] == "otel_export_failed"]
-    assert len(reasons) <= 1  # of the end, where what is left is given up
+@pytest.mark.parametrize("way", ["refuses", "never answers"])
+def test_a_dead_collector_costs_a_line_and_no_call(
+    way: str, start: Start, upstream: RawUpstream
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = free_port() if way == "refuses" else silent.getsockname()[1]
+        hopscope = start(
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            OTEL_METRIC_EXPORT_INTERVAL="50",
+        )
+        for _ in range(3):
+            _hold_a_call(hopscope, upstream)
+            assert hopscope.line("session")["ending"] == "close_handshake"
+        failed = hopscope.line("otel_export_failed")
+        assert "export" in failed["reason"]
+        assert hopscope.close() == 0
+    last = [line["reason"] for line in hopscope.rest() if line["event"] == "otel_export_failed"]
+    assert all(reason.startswith("the last records were not taken") for reason in last)
 
 
 def test_without_the_extra_the_log_says_how_to_install_it(
