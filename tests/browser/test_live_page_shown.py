@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from browser.pages import DESKTOP, PHONE, Page, open_browser
-from calls.gateways_at_work import at_work, run, simple_cast
+from calls.gateways_at_work import TOKEN, at_work, run, simple_cast
 from doctor.addresses import Address
 from peers import KEY, RunningSidecar
 from programs import HopscopeProcess, dial
@@ -75,6 +76,12 @@ def test_a_call_is_watched_from_its_handshake_to_its_end(
             await asyncio.to_thread(page.until_says, "#ended tbody", call_sid)
             await asyncio.to_thread(page.until_says, "#ended tbody", "close handshake, by")
             await asyncio.to_thread(page.until_says, "#running-count", "0")
+            page.one("#handshakes summary").click()
+            await asyncio.to_thread(page.one, "#handshakes .heads")
+            one_time = re.findall(r'<Parameter [^>]*value="([^"]+)"', heard.report.twiml or "")
+            assert one_time
+            for secret in (TOKEN, *one_time):
+                assert secret not in page.driver.page_source
 
     run(work, limit_s=100)
     assert page.complaints() == []
