@@ -14,7 +14,6 @@ from doctor.linting.findings import LintReport, Paths
 from doctor.probing import ProbeOptions, load_hops, probe_chain
 from doctor.probing.chain import public_host
 from doctor.probing.discovery import discover
-from doctor.probing.showing import shown_words
 
 HOPS_FILE = Path("hops.toml")
 
@@ -98,7 +97,7 @@ def paths_of(hops: Sequence[Hop], options: ProbeOptions) -> Paths:
 
 def _linted(reports: Sequence[LintReport]) -> tuple[Linted, ...]:
     return tuple(
-        Linted(f.rule, f.slug, str(f.file), f.line, shown_words(f.saw), f.fix, f.level)
+        Linted(f.rule, f.slug, str(f.file), f.line, f.saw, f.fix, f.level)
         for report in reports
         for f in report.findings
     )

@@ -362,3 +362,11 @@ def test_a_dump_is_taken_apart_into_its_files() -> None:
         Path("/etc/nginx/b c.conf"): "b;\n",
     }
     assert sections("server { }") == {}
+
+
+def test_a_secret_in_a_quoted_line_is_not_repeated(tmp_path: Path) -> None:
+    text = 'server { location /voice/ { return 403 "token=s3cret-0123456789abcdef"; } }'
+    report = engine.lint_file(write(tmp_path, "nginx.conf", text), None, Paths())
+    told = " ".join(found.saw for found in report.findings)
+    assert "return 403" in told
+    assert "s3cret" not in told

@@ -13,6 +13,7 @@ from doctor.linting.listing import print_reports
 from doctor.linting.nginx_dump import sections
 from doctor.linting.nodes import Unreadable
 from doctor.linting.reading import read_text
+from doctor.probing.showing import shown_words
 
 __all__ = [
     "all_rules",
@@ -67,9 +68,12 @@ def lint_text(text: str, path: Path, kind: str | None, paths: Paths) -> LintRepo
     texts = {path: text}
     if kind == "nginx":
         texts |= sections(text)
-    findings = without_ignored(report.findings, lambda file: _text_of(file, texts))
+    kept = without_ignored(report.findings, lambda file: _text_of(file, texts))
+    # A line that is quoted may hold a password: reports go into tickets and into the logs of CI.
+    findings = [replace(found, saw=shown_words(found.saw)) for found in kept]
     by_place = sorted(findings, key=lambda found: (str(found.file), found.line, found.rule))
-    return replace(report, findings=tuple(by_place), kind=kind)
+    remarks = tuple(shown_words(remark) for remark in report.remarks)
+    return replace(report, findings=tuple(by_place), remarks=remarks, kind=kind)
 
 
 def kind_of(path: Path, text: str | None = None) -> str | None:
