@@ -16,6 +16,6 @@ promise     a stream that TwiML advertised, until an upgrade keeps it or its tim
 Bytes come in, facts come out: `http1`, `body`, `preface`, `handshake`, `ingress`, `redact`,
 `frames`, `session`, `media`, `twiml`, `stream_url`, `promises`, `routes` and `clients` import no
 asyncio, clock, socket or logging. `wire`, `exchange`, `relay` and `server` are the thin shell
-around them; `telemetry` turns what they saw into log lines, metrics and history, and `admin`
-shows it.
+around them; `telemetry` turns what they saw into log lines, metrics and history, `admin` shows it,
+and `otel` sends it to a collector (`otlp`, of what the pure `spans` and `trace_context` made).
 """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # How often a failing export is logged; what lies between is counted.
 REPEAT_S = 60.0
 # What a collector may take when the process ends; what it has not taken by then is lost.
-FLUSH_S = 3.0
+FLUSH_S = 5.0
 REASON_LIMIT = 300
 INSTALL = "OpenTelemetry is not installed: pip install 'hopscope[otel]'"
 # The memory address of an exporter's connection; a query and a password of its URL.
