@@ -190,7 +190,8 @@ def test_a_call_is_held_counted_and_kept_and_sigterm_lets_it_end(
     assert "hopscope_calls_active 1.0" in metrics
     assert 'hopscope_turn_seconds_count{phase="first_audio"} 1.0' in metrics
     heard = calling.heard()
-    assert heard.close_codes == [1005]
+    # The caller's bare Close and the gateway's, which follows its `stop`, may cross.
+    assert heard.close_codes in ([1005], [1000])
     assert heard.report.ended_by == "caller"
     assert gateway.ended() == (0, "")
     shown = hopscope(tmp_path, "show", heard.report.call_sid, "--json")
