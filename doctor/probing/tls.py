@@ -86,6 +86,12 @@ async def shake(line: Line, trust: Trust) -> Shaken:
         context = trust.trusting
         tls = (await look(place, context, name, seconds)).tls
     both = (await look(place, trust.offering, name, seconds)).tls
+    if seen.fault == "tls_eof" and both is not None and both.alpn != "h2":
+        # It can shake hands, then: what was cut was one connection, and not every one is.
+        seen = await look(place, context, name, seconds)
+        if seen.tls is not None:
+            notes = ("one of three TLS handshakes was cut",)
+            return Shaken(context, seen.tls, seen.fault, seen.detail, notes)
     if both is None or both.alpn != "h2":
         return Shaken(context if tls else None, tls, seen.fault, seen.detail)
     notes = ("offered h2 and http/1.1, the peer chooses h2",)

@@ -17,6 +17,8 @@ from ingress.tunnels.tailscale.client_hello import NotHello, server_name
 
 PATIENCE_S = 20.0
 DIAL_S = 5.0
+# The tailnet's ways change now and then, and a dial that fails meanwhile is made again for so long.
+RETRY_S, PAUSE_S = 2.0, 0.2
 HEAD_LIMIT = 65536
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -108,9 +110,19 @@ class FunnelRelay:
             hello, name = await _read_hello(client[0])
         if not name:
             raise Refused("no name")
+        source = self.source or _address(client[1])
+        deadline = self._loop.time() + RETRY_S
         async with asyncio.timeout(DIAL_S):
-            source = self.source or _address(client[1])
-            return await ingress(self.peer, source, f"{name}:{self.public_port}"), hello
+            while True:
+                try:
+                    node = await ingress(self.peer, source, f"{name}:{self.public_port}")
+                except (OSError, EOFError) as error:
+                    self.refusals.append(str(error))
+                    if self._loop.time() > deadline:
+                        raise
+                    await asyncio.sleep(PAUSE_S)
+                else:
+                    return node, hello
 
 
 class TailnetDoor(FunnelRelay):
