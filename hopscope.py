@@ -193,22 +193,9 @@ def up(
     _log_and_run(lambda log: process.serve(load, log, _beside(settings)))
 
 
-for verb in (
-    call,
-    capture,
-    compare,
-    dial,
-    doctor,
-    explain,
-    export,
-    history,
-    ingress,
-    lint,
-    replay,
-    rules,
-    show,
-    tap,
-):
+for verb in (call, dial, doctor, compare, lint, ingress, rules, explain):
+    app.command()(verb)
+for verb in (tap, history, show, capture, export, replay):
     app.command()(verb)
 app.add_typer(lab, name="lab")
 

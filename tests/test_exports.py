@@ -36,8 +36,8 @@ SWITCHED_AT = 1795438801.0
 
 
 def _frame(at: float, sender: str, payload: bytes | None, opcode: int = TEXT, **more: Any) -> Frame:
-    length = len(payload or b"")
-    known: dict[str, Any] = {"fin": True, "rsv": 0, "mask": b"", "length": length, "note": None} | more
+    known: dict[str, Any] = {"fin": True, "rsv": 0, "mask": b"", "length": len(payload or b"")}
+    known |= {"note": None} | more
     return Frame(at, sender, opcode, payload=payload, **known)
 
 
