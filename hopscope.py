@@ -195,8 +195,8 @@ def up(
 
 for verb in (call, dial, doctor, compare, lint, ingress, rules, explain):
     app.command()(verb)
-for verb in (tap, history, show, capture, export, replay):
-    app.command()(verb)
+for look in (tap, history, show, capture, export, replay):
+    app.command()(look)
 app.add_typer(lab, name="lab")
 
 
