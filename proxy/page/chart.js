@@ -22,7 +22,7 @@ export function phaseBar(phases) {
     draw("title", {}, label || "no phase was reached"), ...rects);
 }
 
-/** A minute of one number for both senders; a value each second. */
+/** A minute of one number for both senders, or for one where the other's is null; one value a second. */
 export class Line {
   static POINTS = 60;
 
@@ -36,7 +36,8 @@ export class Line {
   }
 
   add(client, server) {
-    for (const [sender, value] of [["client", client], ["server", server]]) {
+    const known = [["client", client], ["server", server]].filter(([, value]) => value != null);
+    for (const [sender, value] of known) {
       const values = this.values[sender];
       values.push(value);
       if (values.length > Line.POINTS) values.shift();
@@ -48,6 +49,7 @@ export class Line {
       this._paths[sender].setAttribute("d", values.map((value, index) =>
         `${index ? "L" : "M"}${left + index} ${(19 - (value / highest) * 18).toFixed(2)}`).join(""));
     }
-    this._title.textContent = `${this.name}: client ${client.toFixed(1)}, server ${server.toFixed(1)}`;
+    const told = known.map(([sender, value]) => `${sender} ${value.toFixed(1)}`);
+    this._title.textContent = `${this.name}: ${told.join(", ")}`;
   }
 }

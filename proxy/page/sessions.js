@@ -76,18 +76,31 @@ class Card {
       frames: new Line("frames/s"),
       payload: new Line("payload/s"),
       gap: new Line("silence, ms"),
+      jitter: new Line("jitter, ms"),
+      buffer: new Line("buffered, s"),
     };
     this._told = Object.fromEntries(Object.keys(this._lines).map((name) => [name, make("span")]));
     this._names = make("p", { class: "names mono" });
     this._facts = make("div");
+    this._rows = Object.fromEntries(Object.entries(this._lines).map(([name, line]) =>
+      [name, make("div", { class: "chart" }, make("span", {}, line.name), line.svg, this._told[name])]));
+    // Of Twilio's streams alone: how unevenly the caller's audio comes, how much the gateway is ahead.
+    this._rows.jitter.hidden = this._rows.buffer.hidden = true;
     this.element = make("li", {},
       make("h3", {}, `${session.ingress} → ${session.route}`), this._names,
       make("p", { class: "legend" }, make("span", { class: "client" }, "client"), " / ",
         make("span", { class: "server" }, "server"), ", the last minute"),
-      ...Object.entries(this._lines).map(([name, line]) =>
-        make("div", { class: "chart" }, make("span", {}, line.name), line.svg, this._told[name])),
-      this._facts);
+      ...Object.values(this._rows), this._facts);
     this._before = null;
+  }
+
+  /** A number that only one of the two has, and only where it is known. */
+  _draw(name, client, server, digits) {
+    const value = client ?? server;
+    this._rows[name].hidden = value == null;
+    if (value == null) return;
+    this._lines[name].add(client, server);
+    this._told[name].textContent = value.toFixed(digits);
   }
 
   show(session, now, bounds) {
@@ -109,16 +122,16 @@ class Card {
           longestGap(session.gap_buckets[sender], this._before.buckets[sender], bounds)));
       this._lines.gap.add(client, server);
       this._told.gap.textContent = `${Math.round(client)} / ${Math.round(server)}`;
+      this._draw("jitter", session.jitter_ms, null, 1);
+      this._draw("buffer", null, session.buffered_s, 2);
     }
     this._before = { now, counted, buckets: session.gap_buckets };
     const marks = session.marks;
     this._facts.replaceChildren(facts([
       ["for", `${session.duration_s.toFixed(0)} s`],
-      ["jitter", session.jitter_ms == null ? null : `${session.jitter_ms.toFixed(1)} ms`],
       ["sequence gaps", session.sequence_gaps],
       ["underruns", session.underruns],
       ["marks", marks && `${marks.echoed} of ${marks.sent}`],
-      ["buffered at Twilio", session.buffered_s == null ? null : `${session.buffered_s.toFixed(2)} s`],
       ["not followed", session.blind.client ?? session.blind.server],
     ]));
   }

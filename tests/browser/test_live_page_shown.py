@@ -70,7 +70,7 @@ def test_a_call_is_watched_from_its_handshake_to_its_end(
             await asyncio.to_thread(page.until_says, "#running .names", "CA")
             await asyncio.to_thread(page.until_says, "#way", "1 running")
             await asyncio.to_thread(page.one, "#running svg path[d]")
-            await asyncio.to_thread(page.until_says, "#running dl", "jitter")
+            await asyncio.to_thread(page.until_says, "#running .chart:not([hidden])", "jitter, ms")
             heard = await call
             call_sid = heard.report.call_sid
             await asyncio.to_thread(page.until_says, "#ended tbody", call_sid)
