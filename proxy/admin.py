@@ -8,17 +8,18 @@ have it without the token, and it asks for the token then.
 
 import asyncio
 import hmac
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import chain, islice
+from contextlib import suppress
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from proxy.capture import json_chunks
 from proxy.exchange import call_sid_in, iso
 from proxy.frames import GAP_BOUNDS
 from proxy.history import CALL, Query
@@ -43,7 +44,6 @@ _SECURITY_HEADERS = {
 }
 _NOT_ARMED = "no probe of this id is armed; POST /api/probes arms one\n"
 BODY_LIMIT = 16 << 10
-LINES_AT_ONCE = 50
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Explain = Callable[[Mapping[str, Any]], Mapping[str, str] | None]
 # Takes the public URL, if one was named; None while another examination runs.
@@ -293,10 +293,16 @@ class Admin:
         frames = list(capture.frames)
         head = {"hopscope": "capture", "handshake": row, "dropped": capture.dropped}
         lines = chain([head], (frame.line() for frame in frames))
-        while some := list(islice(lines, LINES_AT_ONCE)):
-            async with asyncio.timeout(LISTENER_STALL_S):
-                await response.write("".join(json.dumps(line) + "\n" for line in some).encode())
-            await asyncio.sleep(0)  # frames of calls wait meanwhile
+        with suppress(ConnectionResetError):  # who asked has left
+            for some in json_chunks(lines):
+                try:
+                    async with asyncio.timeout(LISTENER_STALL_S):
+                        await response.write(some)
+                except TimeoutError:
+                    if request.transport is not None:
+                        request.transport.abort()
+                    break
+                await asyncio.sleep(0)  # frames of calls wait meanwhile
         return response
 
     async def _stream_id(self, name: str) -> str:

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from proxy.redact import HIDDEN, shown_text
 PAYLOAD_LIMIT = 1 << 20
 # What a frame costs beside its payload, about.
 _OVERHEAD = 200
+# What is made of JSON before other work has a turn.
+CHUNK_BYTES = 64 << 10
 _SENDERS = ("client", "server")
 _MAX_LENGTH = (1 << 63) - 1
 _SECRET_KEY = re.compile(
@@ -300,3 +302,14 @@ class Captures:
             total -= capture.bytes
             capture.stop()
             del self._known[session_id]
+
+
+def json_chunks(lines: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Lines of JSON, some at a time."""
+    some = bytearray()
+    for line in lines:
+        some += json.dumps(line).encode() + b"\n"
+        if len(some) >= CHUNK_BYTES:
+            yield bytes(some)
+            some.clear()
+    yield bytes(some)

@@ -94,7 +94,7 @@ def upgrade_not_enabled(sight: Sight, answer: Answer) -> str | None:
         Envoy forwards an Upgrade only where the type is enabled, for the connection manager or
         the route; else it answers 403 with an empty body (upgrade_failed). cloudflared fails at
         every upgrade on a Unix socket while its link to Cloudflare is HTTP/2 ("http: no Host in
-        request URL", issue 560).
+        request URL", cloudflared#560).
     Evidence:
         Envoy's empty 403 or Cloudflare's 502 to the upgrade, while the same path without Upgrade
         passes.

@@ -1,5 +1,6 @@
 """Captures of running streams: begun at once or later, told as lines, no byte changed."""
 
+import base64
 import http.client
 import json
 from typing import Any
@@ -94,3 +95,19 @@ def test_a_running_stream_is_captured_from_the_next_frame_on(
 def test_what_does_not_run_cannot_be_captured(sidecar: RunningSidecar) -> None:
     assert _ask(sidecar, "POST", "/api/captures/nobody")[0] == 404
     assert json.loads(_ask(sidecar, "GET", "/api/captures")[1]) == {"captures": []}
+
+
+def test_a_capture_of_many_frames_is_told_whole(
+    start_sidecar: StartSidecar, upstream: RawUpstream
+) -> None:
+    route = {"name": "voice", "upstream": upstream.url, "capture": True}
+    sidecar = start_sidecar(upstream=None, route=[route])
+    client, server = sidecar.upgrade(upstream)
+    frames = [Frame(Opcode.BINARY, bytes([n]) * 20_000).serialize(mask=False) for n in range(20)]
+    server.send(b"".join(frames))
+    assert client.receive(sum(map(len, frames))) == b"".join(frames)
+    session_id = sidecar.event("handshake")["id"]
+    lines = _until_captured(sidecar, session_id, 20)[1:]
+    told = [base64.b64decode(line["base64"]) for line in lines]
+    assert told == [bytes([n]) * 20_000 for n in range(20)]
+    client.close()

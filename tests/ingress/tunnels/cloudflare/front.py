@@ -27,7 +27,7 @@ class Switches:
 
     refuses: str = ""
     is_remote: bool = False  # the tunnel's rules are kept at Cloudflare, and pushed
-    types_upgrades_as_http: bool = False  # cloudflared issue 1652
+    types_upgrades_as_http: bool = False  # cloudflared#1652
     answer_s: float = 100.0
     idle_s: float | None = None
     says_goodbye: bool = False  # a Close to the streams that a restart ends
