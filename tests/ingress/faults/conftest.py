@@ -10,6 +10,7 @@ from ingress.faults.fault_lab import Crew, Examined, Outcome
 from ingress.faults.fault_table import summary
 
 _outcomes = pytest.StashKey[list[Outcome]]()
+_started_anew = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,7 @@ def examinations(
     given = (spec.params.get("case") for spec in callspecs if spec is not None)
     cases = {case.name: case for case in given if isinstance(case, Case)}
     with Crew(tmp_path_factory.mktemp("crew")) as crew:
+        request.config.stash[_started_anew] = crew.started_anew
         yield {name: crew.submit(case) for name, case in cases.items()}
 
 
@@ -39,6 +41,8 @@ def pytest_terminal_summary(
     terminalreporter.section("the fault laboratory")
     for line in summary(seen):
         terminalreporter.line(line)
+    for said in config.stash.get(_started_anew, []):
+        terminalreporter.line(f"started anew: {said}")
     for outcome in seen:
         if outcome.complaints:
             name = outcome.case.name

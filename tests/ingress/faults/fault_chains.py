@@ -27,6 +27,10 @@ REFUSED = "refused"
 FULL = "full"
 
 
+class StartError(RuntimeError):
+    """A program of a case did not come up, which says nothing about what the doctor makes of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """What runs of a case. `hops` is inside first, as in hops.toml."""
@@ -101,7 +105,7 @@ class Laboratory:
 
     @contextmanager
     def running(self, case: Case) -> Iterator[Chain]:
-        """Start a case's chain, end it afterwards."""
+        """Start a case's chain, end it afterwards. Raises StartError."""
         gateway, sidecar = self._gateway(case), self._sidecar(case)
         hops = [
             Hop("gateway", "gateway", f"http://{gateway}"),
@@ -109,6 +113,7 @@ class Laboratory:
         ]
         self._count += 1
         folder = self.folder / f"case-{self._count}"
+        folder.mkdir()
         with ExitStack() as stack:
             behind = f"127.0.0.1:{sidecar.port}"
             for name in case.chain:
@@ -184,21 +189,24 @@ class Laboratory:
         for peer in places_of(text + "".join(case.snippets.values())) - places.keys():
             address = self.address(peer.removesuffix("_port"))
             places[peer] = address.rpartition(":")[2] if peer.endswith("_port") else address
-        folder.mkdir(parents=True)
+        folder.mkdir()
         for path, snippet in case.snippets.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(render(snippet, places))
         path = (program.find or require)(program.executable)
         started = program.write(path, folder, render(text, places), places["listen"])
         log = stack.enter_context((folder / "output.log").open("wb"))
-        process = subprocess.Popen(
-            started.command,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                started.command,
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartError(f"{started.command!r} was not executed: {error!r}") from None
         stack.callback(_end, process)
         _wait(port, process, folder, program.ready, started.ping)
         is_outermost = name == case.chain[-1]
@@ -225,7 +233,7 @@ def _wait(
     ready: tuple[str, str],
     ping: int | None,
 ) -> None:
-    """Until it serves. Raises RuntimeError with what it said where it does not."""
+    """Until it serves. Raises StartError with what it said where it does not."""
     deadline = time.monotonic() + START_S
     file, text = ready
     while process.poll() is None and time.monotonic() < deadline:
@@ -235,7 +243,7 @@ def _wait(
                     return
         time.sleep(0.005)
     said = "".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.log")))
-    raise RuntimeError(f"{process.args!r} does not serve: {said}")
+    raise StartError(f"{process.args!r} does not serve: {said}")
 
 
 def _answers(port: int) -> bool:

@@ -23,7 +23,7 @@ from doctor.evidence import Hop, Probe, as_json
 from doctor.examination import examine
 from doctor.probing.options import ProbeOptions
 from ingress.faults.fault_cases import Case, all_cases
-from ingress.faults.fault_chains import Chain, Laboratory, Seen, reload
+from ingress.faults.fault_chains import Chain, Laboratory, Seen, StartError, reload
 
 Verdict = Literal["right", "right hop", "cannot tell", "wrong"]
 Progress = Callable[[str], None]
@@ -142,9 +142,14 @@ class Examined:
 
 
 class Crew:
-    """Laboratories side by side: most of a case's time is waiting. A context manager."""
+    """Laboratories side by side: most of a case's time is waiting. A context manager.
+
+    `started_anew` tells which cases had a program that came up at the second attempt only: its free
+    port was taken in the meantime, or the machine was too busy.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.started_anew: list[str] = []
         self._folder = folder
         self._stack = ExitStack()
         self._free: queue.Queue[Laboratory] = queue.Queue()
@@ -168,10 +173,17 @@ class Crew:
     def _examine(self, case: Case) -> Examined:
         laboratory = self._free.get()
         try:
-            with laboratory.running(case) as chain:
-                return Examined(laboratory.look(chain), look(chain))
+            return self._examine_in(laboratory, case)
+        except StartError as error:
+            self.started_anew.append(f"{case.name}: {error}")
+            return self._examine_in(laboratory, case)
         finally:
             self._free.put(laboratory)
+
+    @staticmethod
+    def _examine_in(laboratory: Laboratory, case: Case) -> Examined:
+        with laboratory.running(case) as chain:
+            return Examined(laboratory.look(chain), look(chain))
 
 
 def main(arguments: list[str]) -> int:
@@ -200,15 +212,12 @@ def main(arguments: list[str]) -> int:
         cases = all_cases()
         futures = [crew.submit(case) for case in cases]
         outcomes = []
-        for case, future in zip(cases, futures, strict=True):
-            try:
-                examined = future.result()
-            except RuntimeError as error:  # a program that did not serve in time, say
-                tell(f"{case.name}: run again: {error}")
-                examined = crew.submit(case).result()
-            outcomes.append(examined.outcome)
+        for future in futures:
+            outcomes.append(future.result().outcome)
             if outcomes[-1].complaints:
                 tell(f"{outcomes[-1].case.name}: {'; '.join(outcomes[-1].complaints)}")
+        for said in crew.started_anew:
+            tell(f"started anew: {said}")
     asked.file.write_text(page(outcomes), encoding="utf-8")
     return 0
 

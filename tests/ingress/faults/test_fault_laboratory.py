@@ -1,5 +1,7 @@
 """The laboratory itself: its files are read strictly, its table is complete, and it sees wrongs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from ingress.faults.fault_cases import (
     read_case,
     render,
 )
-from ingress.faults.fault_chains import Seen
+from ingress.faults.fault_chains import Chain, Laboratory, Seen, StartError
 from ingress.faults.fault_gateways import BEHAVIOURS
-from ingress.faults.fault_lab import Outcome
+from ingress.faults.fault_lab import Crew, Outcome
 from ingress.faults.fault_table import page, summary
 from programs import ROOT
 
@@ -165,3 +167,29 @@ def test_the_page_in_docs_lists_the_cases_that_there_are() -> None:
         if row.startswith("| ") and not row.startswith("| case ")
     ]
     assert listed == due, "run `make faults`"
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_program_that_does_not_come_up_is_started_once_more(
+    failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Case] = []
+    running = Laboratory.running
+
+    @contextmanager
+    def fails_at_first(laboratory: Laboratory, case: Case) -> Iterator[Chain]:
+        started.append(case)
+        if len(started) <= failures:
+            raise StartError("its port was taken")
+        with running(laboratory, case) as chain:
+            yield chain
+
+    monkeypatch.setattr(Laboratory, "running", fails_at_first)
+    with Crew(tmp_path) as crew:
+        examined = crew.submit(replace(CASE, chain=(), expected=Expected("healthy")))
+        if failures == 2:
+            with pytest.raises(StartError, match="its port was taken"):
+                examined.result()
+        else:
+            assert examined.result().outcome.complaints == []
+    assert (len(started), crew.started_anew) == (2, ["nginx/x: its port was taken"])
