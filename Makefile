@@ -26,7 +26,7 @@ test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-ingress: $(READY) tools
-	$(BIN)/python -m pytest $(wildcard $(TUNNELS) tests/containers)
+	$(BIN)/python -m pytest $(PYTEST) $(wildcard $(TUNNELS) tests/containers)
 
 tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/containers.built $(TOOLS)/npm.installed
 
