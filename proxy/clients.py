@@ -1,4 +1,4 @@
-"""Whose connection it is: the client's address, and how many connections each address holds."""
+"""Whose connection it is: the client's address, and how many connections each client holds."""
 
 import ipaddress
 from collections import Counter
@@ -49,8 +49,16 @@ def _parse_address(text: str) -> Address | None:
     return address
 
 
+def client_of(address: str) -> str:
+    """Who is counted for an address: of IPv6 a /64, since a client may use all of it (RFC 6177)."""
+    parsed = _parse_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and not parsed.is_loopback:
+        return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
+    return address
+
+
 class Occupancy:
-    """How many places are taken, in all and by each client address."""
+    """How many places are taken, in all and by each client."""
 
     def __init__(self) -> None:
         self.total = 0

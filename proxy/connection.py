@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from proxy import twiml
 from proxy.body import Body, BodyCopy, LengthBody, request_body
-from proxy.clients import client_address, is_trusted
+from proxy.clients import client_address, client_of, is_trusted
 from proxy.exchange import Exchange, Outcome, call_sid_in, new_id
 from proxy.handshake import is_handshake, wants_upgrade
 from proxy.http1 import Malformed, RequestHead, head_end, parse_request_head
@@ -55,7 +55,7 @@ class Connection:
         self.client = client
         self.peer = peer
         self.is_idle = True  # between requests
-        self._place: str | None = None  # the client address that this connection counts for
+        self._place: str | None = None  # the client that this connection counts for
         self._served = 0  # requests so far
         self._loop = asyncio.get_running_loop()
 
@@ -77,7 +77,7 @@ class Connection:
             self.client.interrupt()
 
     def give_place(self) -> str | None:
-        """Hand over the client address that this connection counts for, to be freed elsewhere."""
+        """Hand over the client that this connection counts for, to be freed elsewhere."""
         place, self._place = self._place, None
         return place
 
@@ -184,7 +184,8 @@ class Connection:
         if not is_trusted(self.peer, settings.trusted_proxies):
             self._enter(self.peer)
 
-    def _enter(self, client: str) -> None:
+    def _enter(self, address: str) -> None:
+        client = client_of(address)
         occupancy, limit = self.sidecar.occupancy, self.sidecar.settings.limits
         if occupancy.of(client) >= limit.connections_per_client:
             reason = f"{client} holds {occupancy.of(client)} connections (connections_per_client)"

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from proxy.clients import Occupancy, client_address, is_trusted
+from proxy.clients import Occupancy, client_address, client_of, is_trusted
 
 TRUSTED = [
     ipaddress.ip_network("127.0.0.0/8"),
@@ -84,6 +84,24 @@ def test_who_dials_a_unix_socket_is_trusted() -> None:
 )
 def test_trust_is_by_network_in_each_family(peer: str, trusted: bool) -> None:
     assert is_trusted(peer, TRUSTED) is trusted
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+        ("", ""),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_ipv6_client_is_a_network_of_64_bits(address: str, client: str) -> None:
+    assert client_of(address) == client
 
 
 def test_places_are_counted_in_all_and_by_client() -> None:

@@ -178,6 +178,18 @@ def test_the_newest_rows_are_kept() -> None:
     kept.close()
 
 
+def test_a_flood_of_refusals_leaves_the_calls_alone() -> None:
+    book = Book(None, rows=6, days=1)
+    kept = filled(book, line(1), line(2, outcome="refused", call_sid="CA1"), line(3))
+    for number in range(4, 104):
+        kind = "handshake" if number % 2 else "request"
+        kept.add_event(kind, time.time(), line(number, outcome="refused"), {})
+    found(kept)
+    book.prune(time.time())
+    assert ids(book.find(Query(kind=None))) == [103, 102, 101, 3, 2, 1]
+    kept.close()
+
+
 def test_rows_older_than_the_days_are_pruned() -> None:
     book = Book(None, rows=1000, days=2)
     now = time.time()

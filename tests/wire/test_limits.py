@@ -23,25 +23,38 @@ def test_the_connection_above_the_limit_is_told_503(
     assert sidecar.event("connection_refused")["reason"] == "connections"
 
 
-def test_one_client_address_cannot_take_all_places(
-    start_sidecar: StartSidecar, upstream: RawUpstream
+@pytest.mark.parametrize(
+    ("one", "same", "other", "reason"),
+    [
+        (b"192.0.2.1", b"192.0.2.1", b"192.0.2.2", "192.0.2.1 holds 1 connections"),
+        (b"2001:db8::1", b"2001:db8::2", b"2001:db8:0:1::1", "2001:db8::/64 holds 1 connections"),
+    ],
+)
+def test_one_client_cannot_take_all_places(
+    start_sidecar: StartSidecar,
+    upstream: RawUpstream,
+    one: bytes,
+    same: bytes,
+    other: bytes,
+    reason: str,
 ) -> None:
     sidecar = start_sidecar(limits={"connections_per_client": 1})
 
     def from_client(address: bytes) -> bytes:
         return UPGRADE.replace(b"Host:", b"X-Forwarded-For: " + address + b"\r\nHost:")
 
-    first, server = sidecar.upgrade(upstream, from_client(b"192.0.2.1"))
-    sidecar.upgrade(upstream, from_client(b"192.0.2.2"))
+    first, server = sidecar.upgrade(upstream, from_client(one))
+    sidecar.upgrade(upstream, from_client(other))
     with sidecar.connect() as again:
-        again.send(from_client(b"192.0.2.1"))
+        again.send(from_client(same))
         assert again.receive_all().startswith(b"HTTP/1.1 429 ")
     refused = sidecar.event("handshake", outcome="refused")
-    assert (refused["client"], refused["error"]) == ("192.0.2.1", "connection_limit_reached")
+    assert (refused["client"], refused["error"]) == (same.decode(), "connection_limit_reached")
+    assert refused["reason"].startswith(reason)
     first.close()
     server.close()
     sidecar.event("session")
-    sidecar.upgrade(upstream, from_client(b"192.0.2.1"))
+    sidecar.upgrade(upstream, from_client(one))
 
 
 def test_forwarded_addresses_of_strangers_do_not_count(
