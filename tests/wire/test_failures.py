@@ -208,5 +208,10 @@ def test_every_open_socket_is_closed_in_the_end(
         client.close()
         server.close()
     sidecar.wait_until(lambda: not sidecar.sidecar.occupied, "the end of all connections")
-    assert sidecar.sidecar.occupancy.total == 0
-    assert len([event for event in sidecar.events if event["event"] == "session"]) == 5
+    sidecar.wait_until(lambda: not sidecar.sidecar.occupancy.total, "free places")
+
+    def sessions() -> int:
+        return len([event for event in sidecar.events if event["event"] == "session"])
+
+    sidecar.wait_until(lambda: sessions() >= 5, "the end of all sessions")
+    assert sessions() == 5

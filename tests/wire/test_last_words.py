@@ -67,7 +67,7 @@ def test_a_client_that_was_reset_before_the_101_does_not_keep_the_server(
     sidecar.call(switch_and_leave)
     assert server.receive_all() == b""
     sidecar.wait_until(lambda: not sidecar.sidecar.occupied, "the end of the pair")
-    assert sidecar.sidecar.occupancy.total == 0
+    sidecar.wait_until(lambda: not sidecar.sidecar.occupancy.total, "free places")
 
 
 def test_an_answer_that_comes_before_the_body_was_sent_wins_over_the_reset(
