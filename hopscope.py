@@ -229,7 +229,7 @@ def _demo(record: Path, as_json: bool) -> None:
     import structlog
 
     import proxy.report
-    from doctor import report
+    from doctor.caller import report
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     called, row = _with_progress("a call in two turns", lambda progress: _place(record, progress))
@@ -247,8 +247,8 @@ async def _place(record: Path, progress: Callable[[float], None]) -> tuple[Any, 
     """The demo's call: the caller's report, and the row that the history has of it."""
     import secrets
 
-    from doctor.call import CallOptions, SimulatedCall
-    from doctor.speech import sentences
+    from doctor.caller.call import CallOptions, SimulatedCall
+    from doctor.caller.speech import sentences
     from gateway.settings import offline_settings
     from proxy.process import running_sidecar
     from proxy.routes import Route

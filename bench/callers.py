@@ -1,8 +1,8 @@
 """Callers by the hundred: Twilio's side of many media streams, on raw sockets in one thread.
 
 Each sends a frame every 20 ms, plays what it is sent through Twilio's buffer as the simulated
-caller has it (doctor/playout.py), echoes marks, and answers each with a key, so that the agent
-speaks on. Their frames leave one by one, spread over the 20 ms.
+caller has it (doctor/caller/playout.py), echoes marks, and answers each with a key, so that the
+agent speaks on. Their frames leave one by one, spread over the 20 ms.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ import numpy as np
 from bench.payload import CLOSE, TEXT, client_frame
 from bench.sessions import RefusedError
 from doctor.addresses import Detour, parse_stream_url
+from doctor.caller.documents import Refused, read_answer
+from doctor.caller.forms import Party, call_form
+from doctor.caller.messages import Audio, Clear, Mark, ServerMessages, TwilioMessages
+from doctor.caller.playout import PAUSE_S, Playout
+from doctor.caller.speech import sentences
+from doctor.caller.verbs import Connect
+from doctor.caller.webhooks import Fetched, FetchFailed, Webhooks
 from doctor.dial import Patience, Unanswered, default_tls
-from doctor.documents import Refused, read_answer
 from doctor.exchange import request_head
-from doctor.forms import Party, call_form
-from doctor.messages import Audio, Clear, Mark, ServerMessages, TwilioMessages
-from doctor.playout import PAUSE_S, Playout
 from doctor.signing import Signer, new_sid
-from doctor.speech import sentences
-from doctor.verbs import Connect
-from doctor.webhooks import Fetched, FetchFailed, Webhooks
 from doctor.websocket import upgrade_fields
 from gateway import g711
 

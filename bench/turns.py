@@ -23,9 +23,9 @@ from rich.table import Table
 from bench.process import free_port, running, settle
 from bench.report import Aim
 from bench.sessions import RefusedError
-from doctor.call import CallOptions, SimulatedCall
-from doctor.dialogue import Manners
-from doctor.speech import sentences
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.dialogue import Manners
+from doctor.caller.speech import sentences
 
 ANSWER_MS_AT_MOST = 800
 TURN_LIMIT_S = 20.0

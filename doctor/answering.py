@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlencode
 
-from doctor.call import CallOptions, SimulatedCall
-from doctor.outcome import CallReport
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.outcome import CallReport
 from doctor.placed_call import Answer, AnsweredCall, Failure
 from doctor.rest_alerts import Sent
 from doctor.rest_forms import Account, Instructions

@@ -41,13 +41,13 @@ def call(
     from rich.console import Console
     from rich.progress import Progress
 
-    from doctor import report
     from doctor.addresses import parse_address
-    from doctor.call import FROM_NUMBER, TO_NUMBER, CallOptions
-    from doctor.calls import place_calls
-    from doctor.clip import read_clip
-    from doctor.dialogue import Manners
-    from doctor.speech import sentences
+    from doctor.caller import report
+    from doctor.caller.call import FROM_NUMBER, TO_NUMBER, CallOptions
+    from doctor.caller.calls import place_calls
+    from doctor.caller.clip import read_clip
+    from doctor.caller.dialogue import Manners
+    from doctor.caller.speech import sentences
 
     try:
         options = CallOptions(

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlencode
 
+from doctor.caller.requested import Requested
+from doctor.caller.webhooks import FetchFailed, Webhooks
 from doctor.rest_alerts import NOT_SENT, Sent
-from doctor.rest_events import Requested
 from doctor.rest_forms import Callback, CreateCall, Event, Instructions, UpdateCall
 from doctor.rest_shapes import Call, CallStatus, RestError
-from doctor.webhooks import FetchFailed, Webhooks
 
 # Call Progress: Warning Response to Callback URL.
 REFUSED_CALLBACK = 15003

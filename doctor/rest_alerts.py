@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from doctor.forms import API_VERSION
+from doctor.caller.forms import API_VERSION
 from doctor.rest_shapes import iso8601, more_info, rfc2822
 
 

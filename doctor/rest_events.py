@@ -1,41 +1,25 @@
 """The Events of a call: each request that Twilio made about it, and the answer to it."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from doctor.caller.requested import BODY_LIMIT, Requested
 from doctor.rest_shapes import rfc2822
 
-BODY_LIMIT = 4096
 
-
-@dataclass(frozen=True, slots=True)
-class Requested:
-    """One request and its answer. `at` is seconds since 1970; status None: nobody answered."""
-
-    at: float
-    method: str
-    url: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    status: int | None = None
-    content_type: str | None = None
-    body: str = ""
-    ms: float = 0.0
-
-    def resource(self) -> dict[str, Any]:
-        """The event, as the list of them shows it. It has no name of its own."""
-        parameters = {_snake_case(name): value for name, value in self.parameters.items()}
-        return {
-            "request": {"method": self.method, "url": self.url, "parameters": parameters},
-            "response": {
-                "content_type": self.content_type,
-                "date_created": rfc2822(self.at + self.ms / 1000),
-                "request_duration": round(self.ms),
-                "response_body": self.body[:BODY_LIMIT],
-                "response_code": self.status,
-            },
-        }
+def event_resource(requested: Requested) -> dict[str, Any]:
+    """The event, as the list of them shows it. It has no name of its own."""
+    parameters = {_snake_case(name): value for name, value in requested.parameters.items()}
+    return {
+        "request": {"method": requested.method, "url": requested.url, "parameters": parameters},
+        "response": {
+            "content_type": requested.content_type,
+            "date_created": rfc2822(requested.at + requested.ms / 1000),
+            "request_duration": round(requested.ms),
+            "response_body": requested.body[:BODY_LIMIT],
+            "response_code": requested.status,
+        },
+    }
 
 
 def _snake_case(name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from doctor.forms import API_VERSION
+from doctor.caller.forms import API_VERSION
 
 
 @dataclass(frozen=True, slots=True)

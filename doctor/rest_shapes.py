@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from hashlib import sha256
 from typing import Any, Literal
 
-from doctor.forms import API_VERSION, Party, call_form
+from doctor.caller.forms import API_VERSION, Party, call_form
 
 # The order in which an outbound call goes through them, up to the one that ends it.
 CallStatus = Literal[

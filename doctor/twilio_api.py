@@ -22,15 +22,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from doctor.addresses import Detour
+from doctor.caller.forms import API_VERSION
+from doctor.caller.webhooks import FetchFailed, Webhooks
 from doctor.dial import Patience
-from doctor.forms import API_VERSION
 from doctor.placed_call import Answer, Failure, PlacedCall, Scenario
 from doctor.rest_alerts import Alert
+from doctor.rest_events import event_resource
 from doctor.rest_forms import Account, Form, parse_create, parse_update
 from doctor.rest_lists import Page, alert_list, call_list, list_2010
 from doctor.rest_shapes import Call, RestError
 from doctor.signing import Signer, new_sid
-from doctor.webhooks import FetchFailed, Webhooks
 
 PAGE_LIMIT = 1000
 _PAGING = {"PageSize", "Page", "PageToken"}
@@ -205,7 +206,7 @@ class TwilioApi:
 
     async def _list_events(self, request: web.Request) -> web.Response:
         query, page = _read_query(request, set())
-        shown = [requested.resource() for requested in self._placed(request).requests]
+        shown = [event_resource(requested) for requested in self._placed(request).requests]
         path = f"{self._path(request)}/Events.json"
         return web.json_response(list_2010("events", path, shown, page, query))
 

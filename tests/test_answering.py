@@ -1,11 +1,11 @@
 """What of a simulated call's report becomes an alert."""
 
 from doctor.answering import failures
+from doctor.caller.outcome import CallReport, Webhook
+from doctor.caller.stream import StreamReport
 from doctor.errors import Objection
-from doctor.outcome import CallReport, Webhook
 from doctor.placed_call import Failure
 from doctor.rest_alerts import Sent
-from doctor.stream import StreamReport
 
 URL = "https://voice.example.com/voice/webhook"
 

@@ -17,8 +17,8 @@ from bench.calls import ANSWER_AT_MOST_S, STEP_CALLS, Carried, Load
 from bench.gateway import settings_for
 from bench.payload import server_frame
 from bench.sessions import RefusedError
-from doctor.messages import TwilioMessages
-from doctor.speech import sentences
+from doctor.caller.messages import TwilioMessages
+from doctor.caller.speech import sentences
 from feeds import every_split
 from gateway import g711
 from gateway.messages import Connected, Digit, MarkPlayed, Media, Started, Stopped, parse_message

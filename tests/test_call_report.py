@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from doctor.call import CallOptions
-from doctor.calls import CallsSummary, place_calls
-from doctor.dialogue import Turn
+from doctor.caller.call import CallOptions
+from doctor.caller.calls import CallsSummary, place_calls
+from doctor.caller.dialogue import Turn
+from doctor.caller.outcome import CallReport, Webhook
+from doctor.caller.report import print_report, print_summary
+from doctor.caller.stream import StreamReport
 from doctor.errors import Objection
-from doctor.outcome import CallReport, Webhook
-from doctor.report import print_report, print_summary
-from doctor.stream import StreamReport
 
 CALL_SID = "CA" + "0" * 32
 WEBHOOK, STREAM = "https://voice.example.com/voice/webhook", "wss://voice.example.com/voice/stream"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from doctor.caller.messages import Audio, Clear, Command, Mark, ServerMessages, TwilioMessages
 from doctor.errors import Objection
-from doctor.messages import Audio, Clear, Command, Mark, ServerMessages, TwilioMessages
 from gateway import messages as gateway_messages
 from proxy.media import MediaReader
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctor.playout import LIMIT_S, MARKS_LIMIT, PAUSE_S, Playout
+from doctor.caller.playout import LIMIT_S, MARKS_LIMIT, PAUSE_S, Playout
 from gateway.g711 import BYTES_PER_SECOND, FRAME_S
 from proxy import media
 from proxy.media import MediaReader

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from doctor.speech import CLIPS, CONVERSATION, TEXTS, Sentence, sentence, sentences
+from doctor.caller.speech import CLIPS, CONVERSATION, TEXTS, Sentence, sentence, sentences
 from gateway.g711 import peak, seconds
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from doctor.clip import UnreadableClip, read_clip
+from doctor.caller.clip import UnreadableClip, read_clip
 from gateway.g711 import decode, encode
 
 SECOND = np.arange(8000)

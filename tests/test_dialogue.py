@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from doctor.dialogue import Dialogue, Manners, Turn
+from doctor.caller.dialogue import Dialogue, Manners, Turn
 from gateway.g711 import FRAME_BYTES, FRAME_S, SILENCE, encode
 
 QUIET = SILENCE * FRAME_BYTES

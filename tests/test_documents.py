@@ -7,10 +7,10 @@ import pytest
 from twilio.twiml import lower_camel, voice_response
 from twilio.twiml.voice_response import VoiceResponse
 
-from doctor import verbs
-from doctor.documents import DEPTH_LIMIT, Document, Refused, read_answer, read_document
+from doctor.caller import verbs
+from doctor.caller.documents import DEPTH_LIMIT, Document, Refused, read_answer, read_document
+from doctor.caller.verbs import ATTRIBUTES, NOT_SIMULATED, Verb
 from doctor.errors import Objection
-from doctor.verbs import ATTRIBUTES, NOT_SIMULATED, Verb
 
 STREAM = "wss://voice.example.com/voice/stream"
 GATHER = (

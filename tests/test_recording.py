@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from doctor.recording import StereoRecording
+from doctor.caller.recording import StereoRecording
 from gateway.g711 import BYTES_PER_SECOND, decode, encode
 
 LOUD = encode(np.full(160, 8000, np.int16))  # 20 ms

@@ -1,6 +1,7 @@
 """The Events of a call: a request and its answer, in the published form."""
 
-from doctor.rest_events import BODY_LIMIT, Requested
+from doctor.caller.requested import BODY_LIMIT, Requested
+from doctor.rest_events import event_resource
 from doctor.rest_lists import Page, list_2010
 from openapi_shapes import differences, read_facts
 
@@ -18,12 +19,12 @@ REQUESTED = Requested(
 
 
 def test_a_list_of_events_has_the_published_shape() -> None:
-    listed = list_2010("events", "Accounts/AC1/E.json", [REQUESTED.resource()], Page(), {})
+    listed = list_2010("events", "Accounts/AC1/E.json", [event_resource(REQUESTED)], Page(), {})
     assert list(differences(listed, EVENTS["list"]["answer"], EVENTS)) == []
 
 
 def test_an_event_tells_the_request_and_when_and_how_it_was_answered() -> None:
-    assert REQUESTED.resource() == {
+    assert event_resource(REQUESTED) == {
         "request": {
             "method": "POST",
             "url": "https://voice.example.com/voice/webhook",
@@ -40,5 +41,6 @@ def test_an_event_tells_the_request_and_when_and_how_it_was_answered() -> None:
 
 
 def test_a_long_answer_is_cut() -> None:
-    told = Requested(0.0, "GET", "https://a/", body="x" * (BODY_LIMIT + 1)).resource()
+    long = Requested(0.0, "GET", "https://a/", body="x" * (BODY_LIMIT + 1))
+    told = event_resource(long)
     assert len(told["response"]["response_body"]) == BODY_LIMIT

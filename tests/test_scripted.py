@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from doctor.speech import CONVERSATION, TEXTS
+from doctor.caller.speech import CONVERSATION, TEXTS
 from gateway.providers.scripted import RULES, Scripted, answer
 from gateway.speech import Turn
 

@@ -1,6 +1,6 @@
 """The whole gateway on a real port, and callers for it: what was said can be read in the audio.
 
-    caller (doctor/call.py) -> https://voice.example.com, dialled on loopback -> Gateway
+    caller (doctor/caller/call.py) -> https://voice.example.com, dialled on loopback -> Gateway
 
 The caller signs what Twilio would sign; nothing of the gateway is replaced but, where a test says
 so, its voices, ears and agent.
@@ -28,10 +28,10 @@ from websockets.exceptions import ConnectionClosed
 from calls.letters import POOL, LettersVoice, Parrot, ToldEars, spelled
 from calls.replies import Reply, Twiml
 from doctor.addresses import Address
-from doctor.call import CallOptions, SimulatedCall
-from doctor.dialogue import Manners
-from doctor.outcome import CallReport
-from doctor.speech import sentence
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.dialogue import Manners
+from doctor.caller.outcome import CallReport
+from doctor.caller.speech import sentence
 from gateway import casting
 from gateway.addresses import HostPort
 from gateway.credentials import Credentials

@@ -30,7 +30,7 @@ from calls.twilio_peers import (
     silent,
     tone,
 )
-from doctor.outcome import CallReport
+from doctor.caller.outcome import CallReport
 
 VALIDATOR = RequestValidator(TOKEN)
 KEY = re.compile(r"[A-Za-z0-9+/]{22}==")

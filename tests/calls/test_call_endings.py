@@ -34,10 +34,10 @@ from calls.twilio_peers import (
     xml,
 )
 from doctor.addresses import Address, Detour, parse_stream_url
-from doctor.call import CallOptions, SimulatedCall
-from doctor.calls import CallsSummary, place_calls
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.calls import CallsSummary, place_calls
+from doctor.caller.outcome import CallReport
 from doctor.dial import default_tls
-from doctor.outcome import CallReport
 from doctor.websocket import WRITE_LIMIT, open_socket
 
 

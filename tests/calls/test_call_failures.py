@@ -29,8 +29,8 @@ from calls.twilio_peers import (
     xml,
 )
 from doctor.addresses import Address
-from doctor.call import CallOptions
-from doctor.outcome import CallReport
+from doctor.caller.call import CallOptions
+from doctor.caller.outcome import CallReport
 
 
 def closed_port() -> int:

@@ -31,7 +31,7 @@ from calls.twilio_peers import (
     tone,
     xml,
 )
-from doctor.outcome import CallReport
+from doctor.caller.outcome import CallReport
 
 Page = str | Callable[[], web.Response]
 Pages = dict[str, Page]
@@ -154,7 +154,7 @@ def test_play_of_what_is_no_audio_has_its_code_and_the_call_goes_on(
 
 
 def test_play_of_what_is_not_decoded_here_is_remarked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor.interpreter.UNREADABLE_S", 0.01)
+    monkeypatch.setattr("doctor.caller.interpreter.UNREADABLE_S", 0.01)
 
     def answer() -> web.Response:
         return web.Response(body=b"ID3", content_type="audio/mpeg")

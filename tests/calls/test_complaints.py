@@ -20,8 +20,8 @@ from calls.gateways_at_work import (
     simple_cast,
 )
 from calls.letters import LettersVoice, Parrot
-from doctor import stream as doctor_stream
-from doctor.playout import Playout
+from doctor.caller import stream as doctor_stream
+from doctor.caller.playout import Playout
 from gateway.speech import ProviderError
 from gateway.twiml import GONE
 from gateway.voices import APOLOGY

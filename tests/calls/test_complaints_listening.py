@@ -16,7 +16,7 @@ from calls.gateways_at_work import (
     simple_cast,
 )
 from calls.letters import LettersVoice
-from doctor.dialogue import Manners
+from doctor.caller.dialogue import Manners
 from gateway.speech import ProviderError
 from gateway.twiml import GONE
 from stand_ins import OpenAIStandIn

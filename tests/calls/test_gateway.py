@@ -21,7 +21,7 @@ from calls.gateways_at_work import (
     simple_cast,
 )
 from calls.letters import LettersVoice, spelled
-from doctor.dialogue import VOICED_PEAK
+from doctor.caller.dialogue import VOICED_PEAK
 from gateway import calls as calls_module
 from gateway.g711 import SILENCE, decode, encode, peak
 from gateway.providers.silero import SileroPool

@@ -29,7 +29,7 @@ from calls.letters import spelled
 from calls.replies import Reply
 from doctor.addresses import Address, Detour
 from doctor.answering import SimulatedAnswer, simulated_callers
-from doctor.call import CallOptions
+from doctor.caller.call import CallOptions
 from doctor.placed_call import AnsweredCall, Scenario
 from doctor.rest_shapes import RestError
 from doctor.twilio_api import TwilioApi

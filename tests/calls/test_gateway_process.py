@@ -18,8 +18,8 @@ import pytest
 
 from calls.gateways_at_work import BRISK, PATIENCE_S, TOKEN, Heard, place
 from collector import Collector, point_of
-from doctor.call import CallOptions
-from doctor.speech import TEXTS, sentence
+from doctor.caller.call import CallOptions
+from doctor.caller.speech import TEXTS, sentence
 from gateway.twiml import GONE
 from programs import ROOT, free_port
 from spoken import require_package, words

@@ -46,7 +46,7 @@ from calls.outages import (
     aloud,
     hold,
 )
-from doctor.speech import TEXTS
+from doctor.caller.speech import TEXTS
 from gateway import casting, g711
 from gateway.providers.hibari import Hibari
 from gateway.providers.whisper import Whisper

@@ -17,7 +17,7 @@ from streamdouble.session import Session, SessionConfig, SessionResult  # type: 
 
 import hopscope
 from calls.gateways_at_work import AtWork, ask, at_work, run
-from doctor.speech import CLIPS, TEXTS, sentence
+from doctor.caller.speech import CLIPS, TEXTS, sentence
 from gateway.g711 import FRAME_BYTES, SILENCE
 from gateway.journal import Journal
 from gateway.providers.hibari import Hibari

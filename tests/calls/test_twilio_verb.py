@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 import hopscope
 from calls.twilio_peers import Arrived, Gateway, connect_twiml, raw_server, running, xml
 from doctor.answering import simulated_callers
-from doctor.call import CallOptions
+from doctor.caller.call import CallOptions
 from doctor.placed_call import Failure
 from doctor.twilio_api import TwilioApi
 from gateway.stamp import SERVER

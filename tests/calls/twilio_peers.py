@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from aiohttp import WSMsgType, web
 
-from doctor.call import CallOptions, SimulatedCall
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.dialogue import Manners
+from doctor.caller.outcome import CallReport
 from doctor.dial import Patience
-from doctor.dialogue import Manners
-from doctor.outcome import CallReport
 from gateway.g711 import SILENCE, encode
 from proxy.handshake import accept_value
 

@@ -4,8 +4,8 @@ import ssl
 
 from calls.gateways_at_work import PUBLIC, TOKEN, Heard, place
 from doctor.addresses import Address
-from doctor.call import CallOptions
-from doctor.speech import sentence
+from doctor.caller.call import CallOptions
+from doctor.caller.speech import sentence
 
 CALL_S = 120.0
 

@@ -12,8 +12,8 @@ from containers.conftest import Start
 from containers.images import HOPSCOPE, ROOT
 from containers.running import Running
 from doctor.addresses import Address
-from doctor.call import CallOptions
-from doctor.speech import sentence
+from doctor.caller.call import CallOptions
+from doctor.caller.speech import sentence
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a session makes the images
 

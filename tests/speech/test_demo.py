@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from doctor.speech import CONVERSATION, TEXTS
+from doctor.caller.speech import CONVERSATION, TEXTS
 from gateway import g711
 from programs import ROOT
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from doctor.speech import CONVERSATION
+from doctor.caller.speech import CONVERSATION
 from programs import NGINX_PROPER, ROOT, end, free_port, require, wait_for_port
 
 pytestmark = pytest.mark.timeout(150)

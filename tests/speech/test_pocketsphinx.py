@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from doctor.speech import sentence
+from doctor.caller.speech import sentence
 from gateway.providers.pocketsphinx import PocketSphinx
 from gateway.speech import ProviderError
 from spoken import words

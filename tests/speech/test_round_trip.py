@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from doctor.speech import Sentence, sentences
+from doctor.caller.speech import Sentence, sentences
 from gateway.g711 import decode
 from gateway.providers import whisper
 from gateway.providers.scripted import RULES

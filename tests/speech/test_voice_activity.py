@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from doctor.speech import Sentence, sentences
+from doctor.caller.speech import Sentence, sentences
 from gateway.providers.silero import WINDOW_S, Silero
 from spoken import Speech, frames, mulaw, on_a_line, tones, white_noise
 

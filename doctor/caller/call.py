@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from doctor.addresses import Address, BadUrl, Detour, is_loopback, parse_url
-from doctor.callstreams import CallStreams
+from doctor.caller.dialogue import Manners
+from doctor.caller.documents import Document, Refused, read_answer, read_document
+from doctor.caller.forms import Direction, Party, call_form
+from doctor.caller.interpreter import CallEnded, Interpreter, Source
+from doctor.caller.line import Interrupted, Line
+from doctor.caller.outcome import EVENTS_LIMIT, CallReport, EndedBy, Webhook
+from doctor.caller.recording import StereoRecording
+from doctor.caller.requested import BODY_LIMIT, Requested
+from doctor.caller.streams import CallStreams
+from doctor.caller.webhooks import Fetched, FetchFailed, Webhooks
 from doctor.dial import Patience, default_tls
-from doctor.dialogue import Manners
-from doctor.documents import Document, Refused, read_answer, read_document
 from doctor.errors import Objection
 from doctor.exchange import answered_by
-from doctor.forms import Direction, Party, call_form
-from doctor.interpreter import CallEnded, Interpreter, Source
-from doctor.line import Interrupted, Line
-from doctor.outcome import EVENTS_LIMIT, CallReport, EndedBy, Webhook
-from doctor.recording import StereoRecording
-from doctor.rest_events import BODY_LIMIT as EVENT_BODY_LIMIT
-from doctor.rest_events import Requested
 from doctor.signing import Signer, new_sid
-from doctor.webhooks import Fetched, FetchFailed, Webhooks
 
 DOCUMENTS_LIMIT = 50
 TWIML_KEPT = 65536
@@ -248,7 +247,7 @@ class SimulatedCall:
             told = replace(asked, status=failure.status, body=failure.saw, ms=failure.ms)
             self.report.requests.append(told)
             raise
-        body = fetched.body[:EVENT_BODY_LIMIT].decode(errors="replace")
+        body = fetched.body[:BODY_LIMIT].decode(errors="replace")
         told = replace(asked, status=fetched.status, content_type=fetched.content_type, body=body)
         self.report.requests.append(replace(told, ms=fetched.ms))
         return fetched

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from doctor.clip import read_clip
+from doctor.caller.clip import read_clip
 
 CLIPS = Path(__file__).with_name("clips")
 

@@ -12,13 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from doctor.addresses import Detour, Target
+from doctor.caller.dialogue import Dialogue
+from doctor.caller.messages import (
+    Audio,
+    Clear,
+    Command,
+    Mark,
+    ServerMessages,
+    Track,
+    TwilioMessages,
+)
+from doctor.caller.playout import PAUSE_S, Playout
+from doctor.caller.recording import StereoRecording
 from doctor.dial import Patience, Unanswered
-from doctor.dialogue import Dialogue
 from doctor.errors import Objection, ending_code, stream_code
 from doctor.exchange import answered_by
-from doctor.messages import Audio, Clear, Command, Mark, ServerMessages, Track, TwilioMessages
-from doctor.playout import PAUSE_S, Playout
-from doctor.recording import StereoRecording
 from doctor.websocket import Message, NotSwitched, TwilioSocket, Undecodable, open_socket
 from gateway.g711 import BYTES_PER_SECOND, FRAME_BYTES, FRAME_S, SILENCE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from doctor.call import CallOptions, SimulatedCall
-from doctor.outcome import CallReport
+from doctor.caller.call import CallOptions, SimulatedCall
+from doctor.caller.outcome import CallReport
 from doctor.signing import new_sid
 
 # Twilio places one call a second by default; a burst of them all would test the burst.

@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from doctor import verbs
-from doctor.callstreams import CallStreams
-from doctor.clip import UnreadableClip, read_clip
-from doctor.dialogue import DIGIT_S, Dialogue, Manners
-from doctor.documents import Document
+from doctor.caller import verbs
+from doctor.caller.clip import UnreadableClip, read_clip
+from doctor.caller.dialogue import DIGIT_S, Dialogue, Manners
+from doctor.caller.documents import Document
+from doctor.caller.line import Line
+from doctor.caller.outcome import CallReport
+from doctor.caller.recording import StereoRecording
+from doctor.caller.streams import CallStreams
+from doctor.caller.webhooks import Fetched, FetchFailed
 from doctor.errors import Objection
-from doctor.line import Line
-from doctor.outcome import CallReport
-from doctor.recording import StereoRecording
-from doctor.webhooks import Fetched, FetchFailed
 from gateway.g711 import seconds
 
 VERBS_LIMIT = 1000

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from doctor.calls import CallsSummary
+from doctor.caller.calls import CallsSummary
+from doctor.caller.outcome import CallReport
+from doctor.caller.stream import StreamReport
 from doctor.meanings import meaning
-from doctor.outcome import CallReport
-from doctor.stream import StreamReport
 
 _ENDINGS = {
     "agent": "the agent's side ended it",

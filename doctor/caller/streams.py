@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from doctor.addresses import BadUrl, Detour, parse_stream_url
+from doctor.caller.dialogue import Dialogue
+from doctor.caller.forms import Party, stream_form
+from doctor.caller.messages import Track
+from doctor.caller.outcome import CallReport
+from doctor.caller.recording import StereoRecording
+from doctor.caller.stream import MediaStream, StreamPlan, StreamReport
+from doctor.caller.verbs import Stream
+from doctor.caller.webhooks import FetchFailed, Webhooks
 from doctor.dial import Patience
-from doctor.dialogue import Dialogue
 from doctor.errors import Objection
-from doctor.forms import Party, stream_form
-from doctor.messages import Track
-from doctor.outcome import CallReport
-from doctor.recording import StereoRecording
 from doctor.signing import Signer, new_sid
-from doctor.stream import MediaStream, StreamPlan, StreamReport
-from doctor.verbs import Stream
-from doctor.webhooks import FetchFailed, Webhooks
 
 _TRACKS: dict[str, tuple[Track, ...]] = {
     "inbound_track": ("inbound",),

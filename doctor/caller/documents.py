@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from doctor import verbs
+from doctor.caller import verbs
+from doctor.caller.verbs import ATTRIBUTES, NOT_SIMULATED, TRACKS, Prompt, Verb
 from doctor.errors import Objection
-from doctor.verbs import ATTRIBUTES, NOT_SIMULATED, TRACKS, Prompt, Verb
 
 DOCUMENT_LIMIT = 64 * 1024
 DEPTH_LIMIT = 16

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from doctor.caller.requested import Requested
+from doctor.caller.stream import StreamReport
 from doctor.errors import Objection
 from doctor.meanings import meaning
-from doctor.rest_events import Requested
-from doctor.stream import StreamReport
 
 EVENTS_LIMIT = 500
 EndedBy = Literal[
