@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from doctor.investigation import Account, Sidecar
+    from doctor.incident.investigation import Account, Sidecar
 
 USAGE = 64
 EXIT_CODES = {"healthy": 0, "broken": 1, "cannot_tell": 2}
@@ -41,8 +41,8 @@ def twilio_verb(
         """Lay what Twilio says of a call beside what the sidecar saw of it; name the hop."""
         from rich.console import Console
 
-        from doctor import timeline_views
-        from doctor.investigation import RunningSidecar, investigate
+        from doctor.incident import views
+        from doctor.incident.investigation import RunningSidecar, investigate
 
         if re.fullmatch("CA[0-9a-fA-F]{32}", call_sid) is None:
             raise typer.BadParameter(f"{call_sid!r} is no CallSid: CA and 32 hexadecimal digits.")
@@ -52,9 +52,9 @@ def twilio_verb(
             sys.stderr.write(f"hopscope: {refusal}\n")
             raise typer.Exit(USAGE)
         if as_json:
-            sys.stdout.write(json.dumps(timeline_views.as_json(story), indent=2) + "\n")
+            sys.stdout.write(json.dumps(views.as_json(story), indent=2) + "\n")
         else:
-            timeline_views.print_story(Console(), story)
+            views.print_story(Console(), story)
         raise typer.Exit(EXIT_CODES[story.verdict])
 
     return twilio

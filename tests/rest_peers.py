@@ -16,9 +16,9 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from doctor.placed_call import AnsweredCall, Failure
-from doctor.rest_forms import Account, Instructions
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.forms import Account, Instructions
+from doctor.rest_api.placed_call import AnsweredCall, Failure
+from doctor.rest_api.server import TwilioApi
 from gateway.twilio_rest import RestHttp
 
 T = TypeVar("T")

@@ -1,11 +1,11 @@
 """What of a simulated call's report becomes an alert."""
 
-from doctor.answering import failures
 from doctor.caller.outcome import CallReport, Webhook
 from doctor.caller.stream import StreamReport
 from doctor.errors import Objection
-from doctor.placed_call import Failure
-from doctor.rest_alerts import Sent
+from doctor.rest_api.alerts import Sent
+from doctor.rest_api.answering import failures
+from doctor.rest_api.placed_call import Failure
 
 URL = "https://voice.example.com/voice/webhook"
 

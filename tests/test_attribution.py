@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 
-from doctor.attribution import ANSWERED, HOPS, OF_THE_GATEWAY, UNANSWERED, attribute, find_record
 from doctor.evidence import Stamp
-from doctor.incidents import Incident
+from doctor.incident.attribution import (
+    ANSWERED,
+    HOPS,
+    OF_THE_GATEWAY,
+    UNANSWERED,
+    attribute,
+    find_record,
+)
+from doctor.incident.incidents import Incident
 from doctor.meanings import MEANINGS
 
 URL = "wss://voice.example.com/voice/stream"

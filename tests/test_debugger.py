@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from doctor.rest_alerts import Alert, Sent
+from doctor.rest_api.alerts import Alert, Sent
 from gateway.debugger import Incident, parse_incident
 from gateway.events import Events
 from gateway.stamp import Answerer

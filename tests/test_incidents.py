@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from doctor.evidence import Stamp
-from doctor.incidents import Incident, from_alert, from_notification, from_row, merged, shown_url
+from doctor.incident.incidents import (
+    Incident,
+    from_alert,
+    from_notification,
+    from_row,
+    merged,
+    shown_url,
+)
 
 STAMP = 'hopscope; received-status=404; id="a1"'
 ALERT: dict[str, Any] = {

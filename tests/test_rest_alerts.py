@@ -3,7 +3,7 @@
 import json
 from urllib.parse import parse_qs
 
-from doctor.rest_alerts import Alert, Sent
+from doctor.rest_api.alerts import Alert, Sent
 from openapi_shapes import differences, read_facts
 
 ALERTS, NOTIFICATIONS = read_facts("alerts"), read_facts("notifications")

@@ -1,8 +1,8 @@
 """The Events of a call: a request and its answer, in the published form."""
 
 from doctor.caller.requested import BODY_LIMIT, Requested
-from doctor.rest_events import event_resource
-from doctor.rest_lists import Page, list_2010
+from doctor.rest_api.events import event_resource
+from doctor.rest_api.lists import Page, list_2010
 from openapi_shapes import differences, read_facts
 
 EVENTS = read_facts("events")

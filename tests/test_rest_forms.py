@@ -2,7 +2,7 @@
 
 import pytest
 
-from doctor.rest_forms import (
+from doctor.rest_api.forms import (
     CREATE_FIELDS,
     UPDATE_FIELDS,
     Account,
@@ -12,7 +12,7 @@ from doctor.rest_forms import (
     parse_create,
     parse_update,
 )
-from doctor.rest_shapes import RestError
+from doctor.rest_api.shapes import RestError
 from openapi_shapes import read_facts
 
 FORM = {"To": "+14155550100", "From": "+15005550006", "Url": "https://voice.example.com/w"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from doctor.rest_lists import Page, alert_list, call_list
+from doctor.rest_api.lists import Page, alert_list, call_list
 from openapi_shapes import differences, read_facts
 
 ACCOUNT = "AC" + "1" * 32

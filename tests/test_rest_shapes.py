@@ -2,7 +2,7 @@
 
 import pytest
 
-from doctor.rest_shapes import ENDED, Call, CallStatus, RestError
+from doctor.rest_api.shapes import ENDED, Call, CallStatus, RestError
 from openapi_shapes import differences, read_facts
 
 ACCOUNT = "AC" + "1" * 32

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from doctor.timeline import tell
-from doctor.timeline_views import as_json, print_story
+from doctor.incident.timeline import tell
+from doctor.incident.views import as_json, print_story
 from test_incidents import ALERT, ROW
 
 CALL_SID = "CA" + "1" * 32

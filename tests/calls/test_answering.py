@@ -8,9 +8,9 @@ from typing import Any
 from aiohttp import web
 from twilio.request_validator import RequestValidator
 
-from doctor.answering import simulated_callers
-from doctor.placed_call import Scenario
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.answering import simulated_callers
+from doctor.rest_api.placed_call import Scenario
+from doctor.rest_api.server import TwilioApi
 from gateway.outbound import Outbound
 from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, rest_client, run
 

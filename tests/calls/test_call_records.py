@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from doctor.placed_call import Failure
-from doctor.rest_alerts import Sent
-from doctor.rest_shapes import RestError
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.alerts import Sent
+from doctor.rest_api.placed_call import Failure
+from doctor.rest_api.server import TwilioApi
+from doctor.rest_api.shapes import RestError
 from gateway.call_records import CallRecords, fetch_records, is_refusal_of_credentials
 from gateway.dial_errors import TwilioError
 from gateway.twilio_rest import Rest, RestHttp

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor.rest_alerts import Alert, Sent
+from doctor.rest_api.alerts import Alert, Sent
 from gateway.journal import Journal
 from hopscope import _keeper, main
 from proxy.history import TWILIO_ERROR, Book, History

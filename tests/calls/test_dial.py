@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from doctor.answering import simulated_callers
-from doctor.placed_call import Scenario
-from doctor.rest_forms import Account
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.answering import simulated_callers
+from doctor.rest_api.forms import Account
+from doctor.rest_api.placed_call import Scenario
+from doctor.rest_api.server import TwilioApi
 from gateway import casting
 from gateway.calls import DialError
 from gateway.credentials import Credentials

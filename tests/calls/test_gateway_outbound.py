@@ -28,11 +28,11 @@ from calls.gateways_at_work import (
 from calls.letters import spelled
 from calls.replies import Reply
 from doctor.addresses import Address, Detour
-from doctor.answering import SimulatedAnswer, simulated_callers
 from doctor.caller.call import CallOptions
-from doctor.placed_call import AnsweredCall, Scenario
-from doctor.rest_shapes import RestError
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.answering import SimulatedAnswer, simulated_callers
+from doctor.rest_api.placed_call import AnsweredCall, Scenario
+from doctor.rest_api.server import TwilioApi
+from doctor.rest_api.shapes import RestError
 from gateway.calls import Call
 from programs import free_port
 from rest_peers import ACCOUNT, FROM, TO

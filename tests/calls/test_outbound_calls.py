@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from doctor.placed_call import Scenario
-from doctor.rest_forms import Account, Callback, Instructions
-from doctor.rest_shapes import RestError
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.forms import Account, Callback, Instructions
+from doctor.rest_api.placed_call import Scenario
+from doctor.rest_api.server import TwilioApi
+from doctor.rest_api.shapes import RestError
 from gateway.dial_errors import TwilioError
 from gateway.outbound import CallState, Outbound
 from rest_peers import ACCOUNT, FROM, PATIENCE_S, TO, CallbackBook, Line, callback_book, run

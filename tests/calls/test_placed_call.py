@@ -8,9 +8,9 @@ import pytest
 from twilio.base.exceptions import TwilioRestException
 
 from doctor.addresses import Address, Detour
-from doctor.placed_call import AnsweredCall, Failure, Scenario
-from doctor.rest_forms import Callback, Instructions
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.forms import Callback, Instructions
+from doctor.rest_api.placed_call import AnsweredCall, Failure, Scenario
+from doctor.rest_api.server import TwilioApi
 from rest_peers import (
     ACCOUNT,
     FROM,

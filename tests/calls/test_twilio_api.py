@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from doctor.placed_call import Failure, Scenario
-from doctor.rest_alerts import Sent
-from doctor.rest_forms import Account
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.alerts import Sent
+from doctor.rest_api.forms import Account
+from doctor.rest_api.placed_call import Failure, Scenario
+from doctor.rest_api.server import TwilioApi
 from openapi_shapes import differences, read_facts
 from rest_peers import (
     ACCOUNT,

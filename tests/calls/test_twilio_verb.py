@@ -21,10 +21,10 @@ from structlog.testing import capture_logs
 
 import hopscope
 from calls.twilio_peers import Arrived, Gateway, connect_twiml, raw_server, running, xml
-from doctor.answering import simulated_callers
 from doctor.caller.call import CallOptions
-from doctor.placed_call import Failure
-from doctor.twilio_api import TwilioApi
+from doctor.rest_api.answering import simulated_callers
+from doctor.rest_api.placed_call import Failure
+from doctor.rest_api.server import TwilioApi
 from gateway.stamp import SERVER
 from proxy.process import running_sidecar
 from proxy.routes import Route, Upstream

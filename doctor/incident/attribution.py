@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from doctor.incidents import Incident, epoch
+from doctor.incident.incidents import Incident, epoch
 from doctor.rules.makers import maker_of
 from gateway.stamp import SERVER
 

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from doctor.caller.call import CallOptions, SimulatedCall
 from doctor.caller.outcome import CallReport
-from doctor.placed_call import Answer, AnsweredCall, Failure
-from doctor.rest_alerts import Sent
-from doctor.rest_forms import Account, Instructions
+from doctor.rest_api.alerts import Sent
+from doctor.rest_api.forms import Account, Instructions
+from doctor.rest_api.placed_call import Answer, AnsweredCall, Failure
 
 
 def simulated_callers(account: Account, options: CallOptions | None = None) -> Answer:

@@ -25,12 +25,12 @@ from doctor.addresses import Detour
 from doctor.caller.forms import API_VERSION
 from doctor.caller.webhooks import FetchFailed, Webhooks
 from doctor.dial import Patience
-from doctor.placed_call import Answer, Failure, PlacedCall, Scenario
-from doctor.rest_alerts import Alert
-from doctor.rest_events import event_resource
-from doctor.rest_forms import Account, Form, parse_create, parse_update
-from doctor.rest_lists import Page, alert_list, call_list, list_2010
-from doctor.rest_shapes import Call, RestError
+from doctor.rest_api.alerts import Alert
+from doctor.rest_api.events import event_resource
+from doctor.rest_api.forms import Account, Form, parse_create, parse_update
+from doctor.rest_api.lists import Page, alert_list, call_list, list_2010
+from doctor.rest_api.placed_call import Answer, Failure, PlacedCall, Scenario
+from doctor.rest_api.shapes import Call, RestError
 from doctor.signing import Signer, new_sid
 
 PAGE_LIMIT = 1000

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
 from doctor.caller.forms import API_VERSION
-from doctor.rest_shapes import iso8601, more_info, rfc2822
+from doctor.rest_api.shapes import iso8601, more_info, rfc2822
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 
 from doctor.caller.requested import Requested
 from doctor.caller.webhooks import FetchFailed, Webhooks
-from doctor.rest_alerts import NOT_SENT, Sent
-from doctor.rest_forms import Callback, CreateCall, Event, Instructions, UpdateCall
-from doctor.rest_shapes import Call, CallStatus, RestError
+from doctor.rest_api.alerts import NOT_SENT, Sent
+from doctor.rest_api.forms import Callback, CreateCall, Event, Instructions, UpdateCall
+from doctor.rest_api.shapes import Call, CallStatus, RestError
 
 # Call Progress: Warning Response to Callback URL.
 REFUSED_CALLBACK = 15003

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from doctor.diagnosis_text import printable
+from doctor.incident.timeline import CallStory, Explained, Moment
 from doctor.meanings import meaning
-from doctor.timeline import CallStory, Explained, Moment
 
 _VERDICTS = {"healthy": "green", "broken": "bold red", "cannot_tell": "yellow"}
 _WHO = {"twilio": "cyan", "sidecar": "blue", "gateway": "magenta"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from doctor.attribution import HOPS, Attribution, Hop, attribute, by_outcome, is_of_stream
-from doctor.incidents import (
+from doctor.incident.attribution import HOPS, Attribution, Hop, attribute, by_outcome, is_of_stream
+from doctor.incident.incidents import (
     Incident,
     epoch,
     from_alert,

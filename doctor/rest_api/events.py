@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from doctor.caller.requested import BODY_LIMIT, Requested
-from doctor.rest_shapes import rfc2822
+from doctor.rest_api.shapes import rfc2822
 
 
 def event_resource(requested: Requested) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from doctor.rest_shapes import RestError
+from doctor.rest_api.shapes import RestError
 
 T = TypeVar("T", bound=str)
 

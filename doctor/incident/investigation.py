@@ -4,8 +4,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from doctor.incident.timeline import CallStory, tell
 from doctor.probing.sidecar import AdminAddress, Unavailable
-from doctor.timeline import CallStory, tell
 
 Row = Mapping[str, Any]
 
