@@ -298,8 +298,8 @@ def _beside(settings: GatewaySettings) -> Callable[..., Any]:
 @asynccontextmanager
 async def _attended(_sidecar: Any, admin: Any) -> AsyncIterator[None]:
     """A sidecar whose page explains what it shows, and can ask the doctor."""
-    from doctor.examiner import Examiner
-    from doctor.explanations import explain
+    from doctor.diagnosis.examiner import Examiner
+    from doctor.diagnosis.explanations import explain
 
     admin.explain = explain
     admin.examine = Examiner(lambda: admin.url).examine

@@ -52,11 +52,11 @@ def doctor(
     from rich.console import Console
 
     from doctor.addresses import parse_address
-    from doctor.diagnosis_html import page
-    from doctor.diagnosis_input import Misuse, check_path, check_report, checked_admin
-    from doctor.diagnosis_json import as_contract
-    from doctor.diagnosis_text import print_diagnosis
-    from doctor.examination import HOPS_FILE, examine
+    from doctor.diagnosis.examination import HOPS_FILE, examine
+    from doctor.diagnosis.html import page
+    from doctor.diagnosis.input import Misuse, check_path, check_report, checked_admin
+    from doctor.diagnosis.json import as_contract
+    from doctor.diagnosis.text import print_diagnosis
     from doctor.probing import HopsError, ProbeOptions
 
     try:
@@ -137,7 +137,7 @@ def lint(
 
 def rules(as_json: AsJson = False) -> None:
     """List all rules, of the doctor and of the linters."""
-    from doctor.pages import pages
+    from doctor.diagnosis.pages import pages
 
     known = pages()
     if as_json:
@@ -151,7 +151,7 @@ def explain(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="An id or its name.")],
 ) -> None:
     """Print the page of a rule: why, how it is told, how it is mended."""
-    from doctor.pages import find_pages
+    from doctor.diagnosis.pages import find_pages
 
     found, near = find_pages(rule)
     if not found:

@@ -40,7 +40,7 @@ def run(
     """Start the programs of a case, and let the doctor look at them."""
     from rich.console import Console
 
-    from doctor.diagnosis_text import print_diagnosis
+    from doctor.diagnosis.text import print_diagnosis
 
     laboratory = _laboratory()
     names = [case.name for case in laboratory.list_cases()]

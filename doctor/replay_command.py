@@ -73,7 +73,7 @@ def _exit_code(told: dict[str, Any]) -> int:
 
 
 def _text(told: dict[str, Any]) -> str:
-    from doctor.diagnosis_text import printable
+    from doctor.diagnosis.text import printable
     from doctor.replay import DIFFERENCES_SHOWN
 
     lines = [

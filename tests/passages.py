@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from doctor.diagnosis import diagnose, sights_of
+from doctor.comparing.passage import Passage
+from doctor.diagnosis.verdict import diagnose, sights_of
 from doctor.evidence import Exchange
-from doctor.passage import CallSeen, Manners, Passage
+from doctor.probing.passed import CallSeen, Manners
 from sights import probe
 
 CALLS = tuple(

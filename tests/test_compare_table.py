@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from doctor.comparing.passage import Passage
 from doctor.comparing.rendering import markdown, print_comparison
 from doctor.comparing.table import added_ms, as_contract, make_table, ratio, without_times
 from doctor.comparing.verdicts import exit_code, verdict_of, verdict_of_all
-from doctor.diagnosis import diagnose, sights_of
+from doctor.diagnosis.verdict import diagnose, sights_of
 from doctor.evidence import Exchange, Silence
-from doctor.passage import Manners, Passage, TargetSeen
+from doctor.probing.passed import Manners, TargetSeen
 from passages import CALLS, DIRECT, GOOD, SLOWER, passage
 from sights import ECHOES, SENT, arrival, changed, echoes, probe, unreached, upgrade, without
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from doctor.diagnosis import EXIT_CODES, Diagnosis, diagnose, sights_of
+from doctor.diagnosis.verdict import EXIT_CODES, Diagnosis, diagnose, sights_of
 from doctor.evidence import (
     Fault,
     Linted,

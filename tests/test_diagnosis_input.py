@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor.diagnosis_input import Misuse, check_path, check_report, checked_admin
+from doctor.diagnosis.input import Misuse, check_path, check_report, checked_admin
 from programs import ROOT
 
 HOP = '[[hop]]\nname = "front"\nkind = "nginx"\nurl = "http://127.0.0.1:9"\n'

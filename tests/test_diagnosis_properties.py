@@ -8,7 +8,7 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctor.diagnosis import Diagnosis, diagnose, sights_of
+from doctor.diagnosis.verdict import Diagnosis, diagnose, sights_of
 from doctor.evidence import (
     KINDS,
     PHASES,

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from doctor.diagnosis import Diagnosis, Written
-from doctor.diagnosis_html import page
-from doctor.diagnosis_json import as_contract
-from doctor.diagnosis_text import print_diagnosis
+from doctor.diagnosis.html import page
+from doctor.diagnosis.json import as_contract
+from doctor.diagnosis.pages import find_pages, pages
+from doctor.diagnosis.picture import line, stations
+from doctor.diagnosis.text import print_diagnosis
+from doctor.diagnosis.verdict import Diagnosis, Written
 from doctor.evidence import Answer, Arrival, Exchange, Hop, Linted, Pairs, Phase, Probe
-from doctor.pages import find_pages, pages
-from doctor.picture import line, stations
 from doctor.rules import Finding, Skipped
 
 SENT: Pairs = (("Host", "voice.example.com"), ("Upgrade", "websocket"), ("Cookie", None))

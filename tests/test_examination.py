@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from doctor.diagnosis_html import page
-from doctor.diagnosis_input import Misuse
-from doctor.diagnosis_json import as_contract
-from doctor.diagnosis_text import print_diagnosis
+from doctor.diagnosis.examination import Examination, examine, paths_of
+from doctor.diagnosis.html import page
+from doctor.diagnosis.input import Misuse
+from doctor.diagnosis.json import as_contract
+from doctor.diagnosis.text import print_diagnosis
 from doctor.evidence import Hop, HopKind
-from doctor.examination import Examination, examine, paths_of
 from doctor.linting.findings import Paths
 from doctor.probing import HopsError, ProbeOptions
 from programs import free_port

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from doctor.explanations import explain
+from doctor.diagnosis.explanations import explain
 from proxy.handshake import request_violations, response_violations
 from proxy.http1 import parse_request_head, parse_response_head
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from doctor.evidence import Arrival
-from doctor.passage import TargetSeen
+from doctor.probing.passed import TargetSeen
 from doctor.probing.targets import Variant, judge_target, rewritings, variants
 from proxy.probes import target_digest
 from sights import arrival

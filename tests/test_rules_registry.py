@@ -11,8 +11,8 @@ import test_rules_routing
 import test_rules_streams
 import test_rules_switching
 import test_rules_twilio
-from doctor.diagnosis import known_phases
-from doctor.diagnosis_places import GENERAL
+from doctor.diagnosis.places import GENERAL
+from doctor.diagnosis.verdict import known_phases
 from doctor.evidence import KINDS, HopKind, Pairs, Sight
 from doctor.rules import EVIDENCE, RULES, read_page, rule
 from sights import (

@@ -14,9 +14,10 @@ from doctor.comparing.heads import (
     offers_kept,
     request_changes,
 )
+from doctor.comparing.passage import Passage
 from doctor.comparing.verdicts import verdict_of
 from doctor.evidence import Echo
-from doctor.passage import CallSeen, Passage, Passed
+from doctor.probing.passed import CallSeen, Passed
 
 Cell = Callable[[Passage], str]
 MERGED = "came back in one frame"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctor.comparison import Change, Line, compare
+from doctor.diagnosis.heads import Change, Line, compare
 from doctor.evidence import Pairs, Probe
 
 # Values that say what an ingress does. Those of other fields are of one request, or of one place.

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from doctor.comparing.passage import Passage
 from doctor.comparing.table import GROUPS, Row, Table
 from doctor.comparing.verdicts import verdict_of
-from doctor.diagnosis_text import VERDICTS, printable
-from doctor.passage import Passage
+from doctor.diagnosis.text import VERDICTS, printable
 
 
 def print_comparison(console: Console, table: Table, passages: Sequence[Passage]) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from doctor.comparing.entries import Entry, direct_entry
-from doctor.diagnosis import diagnose, sights_of
+from doctor.comparing.passage import Passage
+from doctor.diagnosis.verdict import diagnose, sights_of
 from doctor.evidence import Probe
-from doctor.passage import CallSeen, Manners, Passage, TargetSeen
 from doctor.probing.chain import make_plan
 from doctor.probing.discovery import dialled
 from doctor.probing.hops import checked_url
 from doctor.probing.options import ProbeOptions
+from doctor.probing.passed import CallSeen, Manners, TargetSeen
 from doctor.probing.passing import PassingProbe
 from doctor.probing.sidecar import AdminAddress, Unavailable
 

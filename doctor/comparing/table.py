@@ -7,9 +7,10 @@ from typing import Any
 
 from doctor.comparing.cells import Aspect, aspects
 from doctor.comparing.heads import answer_changes, request_changes
+from doctor.comparing.passage import Passage
 from doctor.comparing.verdicts import verdict_of, verdict_of_all
 from doctor.evidence import as_json
-from doctor.passage import CallSeen, Passage
+from doctor.probing.passed import CallSeen
 
 NOTHING = "-"
 GROUPS = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from doctor.diagnosis import EXIT_CODES, Verdict
-from doctor.passage import Passage
+from doctor.comparing.passage import Passage
+from doctor.diagnosis.verdict import EXIT_CODES, Verdict
 
 
 def verdict_of(passage: Passage) -> Verdict:

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from doctor.diagnosis_text import printable
+from doctor.diagnosis.text import printable
 from doctor.incident.timeline import CallStory, Explained, Moment
 from doctor.meanings import meaning
 

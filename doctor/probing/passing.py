@@ -13,11 +13,11 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from doctor.evidence import Exchange
-from doctor.passage import CallSeen, Manners, Passed, TargetSeen
 from doctor.probing.asking import Asked, ask
 from doctor.probing.dial import Line
 from doctor.probing.endurance import soak
 from doctor.probing.hop import HopProbe
+from doctor.probing.passed import CallSeen, Manners, Passed, TargetSeen
 from doctor.probing.plan import with_probe
 from doctor.probing.stream import Ended, Frame, ProbeStream
 from doctor.probing.targets import judge_target, variants

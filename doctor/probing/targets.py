@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from doctor.evidence import Arrival
-from doctor.passage import TargetSeen
+from doctor.probing.passed import TargetSeen
 from proxy.probes import target_digest
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from doctor.comparing.passage import Passage
 from doctor.comparing.running import compare
 from doctor.comparing.table import make_table
-from doctor.passage import Passage
 from ingress.side_by_side import reloads
 from ingress.side_by_side.claims import RELOAD_TITLE, claims
 from ingress.side_by_side.ingresses import (

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from doctor.comparing.entries import read_entries
+from doctor.comparing.passage import Passage
 from doctor.comparing.running import Comparison, compare
 from doctor.comparing.table import make_table
 from doctor.comparing.verdicts import verdict_of
-from doctor.passage import Passage
 from doctor.probing import ProbeOptions
 from peers import RunningSidecar
 from probing.broken_hops import (

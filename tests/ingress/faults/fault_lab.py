@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from doctor.diagnosis import Diagnosis
+from doctor.diagnosis.examination import examine
+from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Hop, Probe, as_json
-from doctor.examination import examine
 from doctor.probing.options import ProbeOptions
 from ingress.faults.fault_cases import Case, all_cases
 from ingress.faults.fault_chains import Chain, Laboratory, Seen, StartError, reload

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor.diagnosis import Diagnosis
+from doctor.diagnosis.verdict import Diagnosis
 from doctor.rules import RULES, Finding
 from ingress.faults.fault_cases import (
     BadCase,

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
+from doctor.comparing.passage import Passage
 from doctor.comparing.rendering import markdown
 from doctor.comparing.table import Table, make_table, ratios, without_times
-from doctor.passage import CallSeen, Passage
+from doctor.probing.passed import CallSeen
 from ingress.side_by_side.claims import RELOAD_TITLE, claims
 from ingress.side_by_side.ingresses import CLOUDFLARE, MOUNTED, SERVERS, SHORT
 

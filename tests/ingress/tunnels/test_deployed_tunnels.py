@@ -14,7 +14,7 @@ import pytest
 from deployment.catalogue import INGRESSES, ingress_files
 from deployment.folder import write_files
 from deployment.site import Address, Site
-from doctor.examination import Examination, examine
+from doctor.diagnosis.examination import Examination, examine
 from doctor.probing import ProbeOptions
 from ingress.tunnels.cloudflare.required import tunnel_to
 from ingress.tunnels.cloudflare.tunnel import TUNNEL

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from doctor.comparison import compare, differences
-from doctor.diagnosis import Diagnosis
+from doctor.diagnosis.heads import compare, differences
+from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Probe, as_json
 from doctor.rules import Finding, Skipped
 

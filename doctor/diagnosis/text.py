@@ -8,10 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from doctor.comparison import Line, compare
-from doctor.diagnosis import Diagnosis
+from doctor.diagnosis.heads import Line, compare
+from doctor.diagnosis.picture import ARROWS, Station, stations
+from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Probe
-from doctor.picture import ARROWS, Station, stations
 from doctor.rules import Finding
 
 VERDICTS = {"healthy": "green", "broken": "bold red", "cannot_tell": "bold yellow"}

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from doctor.comparison import Line
-from doctor.diagnosis import Diagnosis
-from doctor.diagnosis_text import answers_of, heads_of
+from doctor.diagnosis.heads import Line
+from doctor.diagnosis.picture import ARROWS, stations
+from doctor.diagnosis.text import answers_of, heads_of
+from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Probe
-from doctor.picture import ARROWS, stations
 from doctor.rules import Finding
 
 _SIGNS = {"same": "", "respelled": "", "changed": "~", "removed": "-", "added": "+"}

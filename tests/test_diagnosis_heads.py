@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor.comparison import Line, compare, differences
+from doctor.diagnosis.heads import Line, compare, differences
 from doctor.evidence import Pairs
 
 SENT: Pairs = (

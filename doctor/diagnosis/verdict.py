@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from doctor.diagnosis_places import ORDER, PHASES_OF, REACHING, Place, excuse, forgive, look
+from doctor.diagnosis.places import ORDER, PHASES_OF, REACHING, Place, excuse, forgive, look
 from doctor.evidence import Linted, PhaseName, Probe, Sight
 from doctor.rules import RULES, Finding, Skipped
 from doctor.rules.makers import may_be_of

@@ -8,7 +8,6 @@ probes must tell.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from doctor import diagnosis  # noqa: F401 - importing it registers every rule
 from doctor.evidence import HopKind
 from doctor.rules import RULES
 

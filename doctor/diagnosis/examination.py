@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from doctor.diagnosis import Diagnosis, diagnose, sights_of
-from doctor.diagnosis_input import Misuse
+from doctor.diagnosis.input import Misuse
+from doctor.diagnosis.verdict import Diagnosis, diagnose, sights_of
 from doctor.evidence import Hop, Linted, Probe
 from doctor.linting import engine
 from doctor.linting.findings import LintReport, Paths

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from doctor import diagnosis  # noqa: F401 - importing it registers every rule
 from doctor.linting import engine
 from doctor.linting.findings import LintRule
 from doctor.rules import RULES, Rule

@@ -1,15 +1,13 @@
-"""What was seen of one ingress beside its probe, to be laid beside others (pure records).
+"""What becomes of what passes an ingress, broken or not (pure records).
 
-A probe says what is broken. A passage says what an ingress does to what passes it, broken or not:
-targets, early bytes, pings, ends, and calls that were placed in turn with those through others.
+Targets, early bytes, pings, ends, and calls that were placed in turn with those through others.
 Times are milliseconds.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from doctor.diagnosis import Diagnosis
-from doctor.evidence import Fault, Probe
+from doctor.evidence import Fault
 
 # What became of a target between its sending and its arrival.
 Fate = Literal[
@@ -27,7 +25,6 @@ Passed = Literal[
     "refused",  # there was no stream
     "unknown",
 ]
-PASSED: tuple[Passed, ...] = get_args(Passed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +61,3 @@ class CallSeen:
     sent: int = 0
     received: int = 0
     fault: Fault | Literal[""] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Everything about one ingress. `is_direct`: it is the sidecar itself, to compare with."""
-
-    name: str
-    probe: Probe
-    diagnosis: Diagnosis
-    targets: tuple[TargetSeen, ...] = ()
-    manners: Manners | None = None
-    calls: tuple[CallSeen, ...] = ()
-    is_direct: bool = False
