@@ -11,6 +11,7 @@ import typer
 
 BROKEN, CANNOT_TELL, USAGE = 1, 2, 64
 FILE_LIMIT = 1 << 30
+DIFFERENCES_SHOWN = 20
 
 
 def replay(
@@ -26,7 +27,9 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Play the client's side of a captured stream again, and tell what is answered otherwise."""
-    from doctor.replay import compare, play, write_script
+    from doctor.replaying.differences import compare
+    from doctor.replaying.playing import play
+    from doctor.replaying.script import write_script
     from proxy.exports.captured import parse_lines
 
     if urlsplit(to).scheme not in ("ws", "wss") or not urlsplit(to).hostname:
@@ -49,7 +52,7 @@ def replay(
     replayed = asyncio.run(
         _with_bar(lambda told: play(script, captured, to, is_fast=fast, progress=told))
     )
-    differences = compare(script, replayed)
+    differences = compare(script.expected, replayed.received)
     told = {
         "status": replayed.status,
         "sent": replayed.sent,
@@ -74,7 +77,6 @@ def _exit_code(told: dict[str, Any]) -> int:
 
 def _text(told: dict[str, Any]) -> str:
     from doctor.diagnosis.text import printable
-    from doctor.replay import DIFFERENCES_SHOWN
 
     lines = [
         f"sent {told['sent']} of {told['of']}, received {told['received']}; then {told['expected']}"

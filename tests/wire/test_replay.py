@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 from websockets.asyncio.server import ServerConnection, serve
 
-from doctor.replay import Script, compare, play, write_script
+from doctor.replaying.differences import compare
+from doctor.replaying.playing import play
+from doctor.replaying.script import Script, write_script
 from hopscope import app
 from peers import RunningSidecar
 from proxy.exports.captured import Captured, parse_lines
@@ -77,7 +79,7 @@ async def _again(captured: Captured, answer: Answer, **parameters: str) -> tuple
     async with _gateway(answer) as port:
         url = f"ws://127.0.0.1:{port}/"
         replayed = await play(script, captured, url, is_fast=True)
-    return script, replayed, compare(script, replayed)
+    return script, replayed, compare(script.expected, replayed.received)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
