@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 
 from deployment.command import ingress
-from doctor.command import call
-from doctor.compare_command import compare
-from doctor.diagnosis_command import doctor, explain, lint, rules
-from doctor.lab_command import lab
-from doctor.replay_command import replay
-from doctor.twilio_command import twilio_verb
+from doctor.commands.call import call
+from doctor.commands.compare import compare
+from doctor.commands.diagnosis import doctor, explain, lint, rules
+from doctor.commands.lab import lab
+from doctor.commands.replay import replay
+from doctor.commands.twilio import twilio_verb
 from gateway.calls import DialError
 from gateway.command import dial
 from gateway.settings import GatewaySettings

@@ -1,10 +1,14 @@
-"""Who may import whom: packages that share protocols, and a doctor that takes only readers."""
+"""Who may import whom: packages that share protocols, a doctor that takes only readers, layers."""
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import doctor
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("proxy", "gateway", "doctor")
@@ -59,3 +63,34 @@ def test_the_doctor_imports_only_what_neither_waits_nor_listens() -> None:
                 queue.append(name)
     assert impure == []
     assert {"proxy.routes", "proxy.http1", "gateway.g711", "gateway.settings"} <= set(reached)
+
+
+def in_order() -> list[str]:
+    """The doctor's packages as its docstring lists them, from the command line inwards."""
+    listed = (doctor.__doc__ or "").partition("Words used")[0]
+    return re.findall(r"^ {4}(\w+) {2,}", listed, re.MULTILINE)
+
+
+def test_the_doctor_lists_its_packages_and_none_imports_one_that_is_listed_above_it() -> None:
+    order = in_order()
+    folders = {file.parent.name for file in (ROOT / "doctor").glob("*/__init__.py")}
+    assert sorted(order) == sorted(folders)
+    outwards = []
+    for file in sorted((ROOT / "doctor").rglob("*.py")):
+        own = file.relative_to(ROOT / "doctor").parts[0]
+        depth = order.index(own) if own in order else len(order)  # what they share is innermost
+        for name in imported(file):
+            package, _, rest = name.partition(".")
+            other = rest.partition(".")[0]
+            if package == "doctor" and other in order and order.index(other) < depth:
+                outwards.append(f"{file.relative_to(ROOT)} imports {name}")
+    assert outwards == []
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "deployment"])
+def test_every_folder_of_modules_is_in_the_wheel(package: str) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+    files = (ROOT / package).rglob("*.py")
+    folders = {".".join(file.relative_to(ROOT).parent.parts) for file in files}
+    assert folders - listed == set()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from doctor.diagnosis_command import (
+from doctor.commands.diagnosis import (
     ADMIN,
     AsJson,
     StreamPath,

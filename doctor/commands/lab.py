@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-TESTS = Path(__file__).parent.parent / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 
 lab = typer.Typer(
     help="The fault laboratory: real programs with one real fault each.", no_args_is_help=True
