@@ -15,7 +15,8 @@ from ingress.faults.fault_callers import Call, hold, raw_upgrade
 from ingress.faults.fault_cases import Case, places_of, render
 from ingress.faults.fault_certificates import make_certificates
 from ingress.faults.fault_edge_programs import EDGE_PROGRAMS
-from ingress.faults.fault_gateways import BEHAVIOURS, Listener
+from ingress.faults.fault_gateways import BEHAVIOURS
+from ingress.faults.fault_peers import Listener
 from ingress.faults.fault_programs import PROGRAMS
 from ingress.faults.fault_tunnel_programs import TUNNEL_PROGRAMS
 from programs import HopscopeProcess, free_port, require
