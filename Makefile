@@ -6,7 +6,7 @@
 #   make bench   CPU time per relayed frame, beside nginx, HAProxy, aiohttp and websockets; calls; turns
 #   make faults  run the fault laboratory and write docs/faults.md
 #   make ingress  lay real ingresses side by side and write docs/ingress.md
-#   make tools   build tailscaled and cloudflared for their tests (once; some minutes); axe-core
+#   make tools   build tailscaled and cloudflared for their tests (once; some minutes); OpenClaw, axe-core
 #   make pictures   take the pictures of the live page that the docs show
 #   make test-ingress   the tests with real tunnels and containers
 
@@ -28,7 +28,7 @@ test: $(READY)
 test-ingress: $(READY) tools
 	$(BIN)/python -m pytest $(PYTEST) $(wildcard $(TUNNELS) tests/containers)
 
-tools: $(TOOLS)/tailscale.built $(TOOLS)/cloudflared.built $(TOOLS)/containers.built $(TOOLS)/npm.installed
+tools: $(addprefix $(TOOLS)/,tailscale.built cloudflared.built containers.built npm.installed openclaw.installed)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,6 +52,11 @@ faults: $(READY) tools
 
 ingress: $(READY) tools
 	PYTHONPATH=tests $(BIN)/python -m ingress.side_by_side docs/ingress.md
+
+# The gateway of the failure that began it all, for its tests.
+$(TOOLS)/openclaw.installed: $(wildcard $(TUNNELS)/openclaw/install $(TUNNELS)/openclaw/package.json)
+	$(TUNNELS)/openclaw/install $(CURDIR)/$(TOOLS)
+	touch $@
 
 clean:
 	rm -rf $(VENV) $(TOOLS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

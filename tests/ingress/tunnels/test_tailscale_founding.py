@@ -8,22 +8,17 @@ The doctor is asked as a user asks it, its fix is run as it is printed, and the 
 
 import asyncio
 import json
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from calls.gateways_at_work import TOKEN, AtWork, Heard, at_work, run, simple_cast
+from calls.gateways_at_work import AtWork, Heard, at_work, run, simple_cast
 from doctor.addresses import Address
+from ingress.tunnels.tailscale.asking import doctor, printed_fix
 from ingress.tunnels.tailscale.callers import trusting
 from ingress.tunnels.tailscale.tailnet import Tailnet
-from ingress.tunnels.tools import tool
-from programs import ROOT, HopscopeProcess
+from programs import HopscopeProcess
 
 # Two calls and three examinations, each a process of its own, on a machine that may be busy.
 LIMIT_S = 120.0
@@ -43,44 +38,6 @@ FAILURES = {
         ("HS08", "tailscale changed the path: /voice/stream was asked for, and / arrived"),
     ),
 }
-
-
-@pytest.fixture
-def shell(tailnet: Tailnet, tmp_path: Path) -> Callable[[str], str]:
-    """Run a line as a user of the gateway's machine, whose `tailscale` asks this node's daemon."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    command = shlex.join((str(tool("tailscale")), f"--socket={tailnet.gateway.socket}"))
-    (folder / "tailscale").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    (folder / "tailscale").chmod(0o755)
-
-    def execute(line: str) -> str:
-        done = subprocess.run(
-            ["sh", "-c", line],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=ROOT,
-            env={
-                "PATH": f"{folder}:{os.environ['PATH']}",
-                "SSL_CERT_FILE": str(tailnet.ca),
-                "TWILIO_AUTH_TOKEN": TOKEN,
-            },
-        )
-        assert done.returncode in (0, 1), done.stderr
-        return done.stdout
-
-    return execute
-
-
-def doctor(tailnet: Tailnet, hopscope: HopscopeProcess) -> str:
-    return shlex.join(
-        (
-            *(sys.executable, "-m", "hopscope", "doctor", tailnet.url),
-            *("--connect-to", tailnet.address),
-            *("--admin", f"http://127.0.0.1:{hopscope.admin_port}"),
-        )
-    )
 
 
 async def call(at: AtWork, tailnet: Tailnet) -> Heard:
@@ -152,9 +109,3 @@ def test_funnel_that_a_later_serve_turned_off_is_on_again_by_the_printed_fix(
             assert mended.report.twilio_error is None
 
     run(work, LIMIT_S)
-
-
-def printed_fix(report: str) -> str:
-    """The first command that the report gives, as it stands there."""
-    lines = (line.strip() for line in report.splitlines())
-    return next(line for line in lines if line.startswith("tailscale funnel "))

@@ -1,5 +1,6 @@
 """Where a tunnel's program is looked for, and what is said where it is not."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -75,6 +76,29 @@ def test_a_module_that_the_proxy_does_not_give_away_is_noted_and_no_failure(tmp_
 def test_any_other_failure_to_build_is_one(tmp_path: Path) -> None:
     assert build(tmp_path, "echo 'no space left on device' >&2; exit 1") != 0
     assert not (tmp_path / "cloudflared.refused").exists()
+
+
+def install(folder: Path, npm: str) -> int:
+    """Run `openclaw/install` with this for an npm."""
+    (folder / "npm").write_text(f"#!/bin/sh\n{npm}\n")
+    (folder / "npm").chmod(0o755)
+    script = Path(__file__).parent / "openclaw" / "install"
+    path = os.pathsep.join((str(folder), os.environ["PATH"]))
+    command = [str(script), str(folder)]
+    return subprocess.run(command, capture_output=True, timeout=30, env={"PATH": path}).returncode
+
+
+def test_what_the_registry_does_not_give_away_is_noted_and_no_failure(tmp_path: Path) -> None:
+    assert install(tmp_path, "echo 'npm error code E403'; exit 1") == 0
+    assert (tmp_path / "openclaw.refused").read_text() == "npm error code E403\n"
+    assert install(tmp_path, "exit 0") == 0
+    assert not (tmp_path / "openclaw.refused").exists()
+    assert (tmp_path / "bin" / "openclaw").stat().st_mode & 0o111
+
+
+def test_any_other_failure_to_install_is_one(tmp_path: Path) -> None:
+    assert install(tmp_path, "echo 'npm error code ENOSPC'; exit 1") != 0
+    assert not (tmp_path / "openclaw.refused").exists()
 
 
 def test_a_case_may_run_the_tailscale_command_and_nothing_else() -> None:
