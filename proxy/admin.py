@@ -290,9 +290,8 @@ class Admin:
             headers={"Content-Type": "application/jsonl"} | _SECURITY_HEADERS
         )
         await response.prepare(request)
-        frames = list(capture.frames)
         head = {"hopscope": "capture", "handshake": row, "dropped": capture.dropped}
-        lines = chain([head], (frame.line() for frame in frames))
+        lines = chain([head], capture.lines())
         with suppress(ConnectionResetError):  # who asked has left
             for some in json_chunks(lines):
                 try:

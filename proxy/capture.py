@@ -8,14 +8,13 @@ captures together are bounded in bytes and in age. Nothing is written to disk.
 
 import base64
 import json
-import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, apply_mask
-from proxy.redact import HIDDEN, shown_text
+from proxy.redact import shown_text
+from proxy.searched import searched_text
 
 # One frame of more is kept without its payload: a mebibyte is what voice gateways take at most.
 PAYLOAD_LIMIT = 1 << 20
@@ -25,13 +24,9 @@ _OVERHEAD = 200
 CHUNK_BYTES = 64 << 10
 _SENDERS = ("client", "server")
 _MAX_LENGTH = (1 << 63) - 1
-_SECRET_KEY = re.compile(
-    r"token|secret|passw|authori[sz]ation|api_?key|signature|cookie|credential", re.IGNORECASE
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame as it passed. `at` is seconds since the 101; `mask` is empty where there was none.
 
     `payload` is unmasked and searched for secrets. It is None where it was not kept, and `note`
@@ -110,6 +105,13 @@ class FrameCutter:
     def receive_data(self, data: bytes) -> Iterator[Cut]:
         """(fin, rsv, opcode, mask, length, payload) of each frame that is now complete."""
         pending = self._pending
+        if not (pending or self._skip or self._frame or self.is_blind):
+            # The usual case, on the hot path: frames come whole.
+            start = 0
+            while found := _whole_frame(data, start):
+                whole, start = found
+                yield whole
+            data = data[start:]
         pending += data
         while not self.is_blind:
             if self._skip:
@@ -159,12 +161,38 @@ class FrameCutter:
         return True
 
 
+def _whole_frame(data: bytes, start: int) -> tuple[Cut, int] | None:
+    """The frame that stands there and where it ends; None where it is not whole, or long."""
+    if len(data) < start + 2:
+        return None
+    first, second = data[start], data[start + 1]
+    length, begin = second & 127, start + 2
+    if length == 127:
+        return None
+    if length == 126:
+        begin += 2
+        length = int.from_bytes(data[start + 2 : begin], "big")
+    mask = b""
+    if second > 127:
+        begin += 4
+        mask = data[begin - 4 : begin]
+    end = begin + length
+    if len(data) < end:
+        return None
+    payload = data[begin:end]
+    if mask:
+        payload = apply_mask(payload, mask)
+    return (first > 127, first >> 4 & 7, first & 15, mask, length, payload), end
+
+
 class Capture:
     """The frames of one session, from when it was asked for. `now` is on the session's clock."""
 
     def __init__(self, started: float, limit: int, skips: Mapping[str, int] | None = None) -> None:
         skips = skips or {}
-        self.frames: deque[Frame] = deque()
+        # Frames as mere tuples: these the garbage collector learns to pass over, and a capture
+        # may hold some hundred thousand.
+        self._frames: deque[tuple[Any, ...]] = deque()
         self.bytes = 0
         self.dropped = 0  # frames that made room for newer ones
         self._started = started
@@ -178,75 +206,60 @@ class Capture:
         if self._is_stopped:
             return
         for fin, rsv, opcode, mask, length, payload in self._cutters[sender].receive_data(data):
-            frame = Frame(now - self._started, sender, opcode, fin, rsv, mask, length, payload)
-            self._keep(self._searched(frame))
+            kept, note = self._searched(sender, fin, rsv, opcode, payload)
+            at = now - self._started
+            self._frames.append((at, sender, opcode, fin, rsv, mask, length, kept, note))
+            self.bytes += _OVERHEAD + len(kept or b"")
+            if self.bytes > self._limit:
+                self._make_room()
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What is kept, the oldest first."""
+        return [Frame(*kept) for kept in self._frames]
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The same as JSON, each made when it is asked for; what comes from now on is not in it."""
+        return (Frame(*kept).line() for kept in list(self._frames))
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
     def stop(self) -> None:
         """Keep nothing any more, though the session goes on."""
         self._is_stopped = True
-        self.frames.clear()
+        self._frames.clear()
 
-    def _keep(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        self.bytes += _OVERHEAD + len(frame.payload or b"")
-        while self.bytes > self._limit and len(self.frames) > 1:
-            oldest = self.frames.popleft()
+    def _make_room(self) -> None:
+        while self.bytes > self._limit and len(self._frames) > 1:
+            oldest = Frame(*self._frames.popleft())
             self.bytes -= _OVERHEAD + len(oldest.payload or b"")
             self.dropped += 1
 
-    def _searched(self, frame: Frame) -> Frame:
-        """The frame without what may be secret."""
-        sender, opcode = frame.sender, frame.opcode
+    def _searched(
+        self, sender: str, fin: bool, rsv: int, opcode: int, payload: bytes | None
+    ) -> tuple[bytes | None, str | None]:
+        """A frame's payload without what may be secret, and the note on it."""
         is_part_of_text = opcode == CONTINUATION and self._in_text[sender]
         if opcode in (TEXT, BINARY, CONTINUATION):
             is_text = opcode == TEXT or is_part_of_text
-            self._in_text[sender] = is_text and not frame.fin
-        if frame.payload is None:
-            return replace(frame, note="too long to be kept")
-        if is_part_of_text or (opcode == TEXT and not frame.fin):
-            return replace(frame, payload=None, note="a part of a text can't be searched")
-        if frame.rsv:
-            return replace(frame, payload=None, note="compressed: it can't be searched")
+            self._in_text[sender] = is_text and not fin
+        if payload is None:
+            return None, "too long to be kept"
+        if is_part_of_text or (opcode == TEXT and not fin):
+            return None, "a part of a text can't be searched"
+        if rsv:
+            return None, "compressed: it can't be searched"
         if opcode == TEXT:
-            payload = _searched_text(frame.payload)
-        elif opcode == CLOSE and len(frame.payload) > 2:
-            reason = frame.payload[2:].decode(errors="replace")
-            payload = frame.payload[:2] + shown_text(reason).encode()
+            searched = searched_text(payload)
+        elif opcode == CLOSE and len(payload) > 2:
+            reason = payload[2:].decode(errors="replace")
+            searched = payload[:2] + shown_text(reason).encode()
         elif opcode in (PING, PONG, BINARY, CLOSE, CONTINUATION):
-            payload = frame.payload
+            searched = payload
         else:
-            return replace(frame, payload=None, note="a reserved opcode")
-        note = None if payload == frame.payload else "secrets were hidden"
-        return replace(frame, payload=payload, note=note)
-
-
-def _searched_text(payload: bytes) -> bytes:
-    try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError):
-        text = payload.decode(errors="surrogateescape")
-        return shown_text(text).encode(errors="surrogateescape")
-    hidden = _hide(message)
-    return payload if hidden == message else json.dumps(hidden, separators=(",", ":")).encode()
-
-
-def _hide(value: Any, depth: int = 0) -> Any:
-    if depth > 40:
-        return HIDDEN
-    if isinstance(value, dict):
-        return {key: _hide_entry(key, item, depth) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_hide(item, depth + 1) for item in value]
-    return value
-
-
-def _hide_entry(key: str, item: Any, depth: int) -> Any:
-    # Twilio's <Parameter>s are where one-time tokens go, since the query of a stream is dropped.
-    if key == "customParameters" and isinstance(item, dict):
-        return dict.fromkeys(item, HIDDEN)
-    if _SECRET_KEY.search(key) and isinstance(item, str | int | float):
-        return HIDDEN
-    return _hide(item, depth + 1)
+            return None, "a reserved opcode"
+        return searched, None if searched == payload else "secrets were hidden"
 
 
 class Captures:
@@ -283,7 +296,7 @@ class Captures:
             {
                 "id": session_id,
                 "is_running": ended is None,
-                "frames": len(capture.frames),
+                "frames": len(capture),
                 "bytes": capture.bytes,
                 "dropped": capture.dropped,
             }

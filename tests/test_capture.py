@@ -5,14 +5,14 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.frames import Frame as Sent
 from websockets.frames import Opcode
 
 from feeds import every_split
 from proxy.capture import PAYLOAD_LIMIT, Capture, Captures, parse_frame
-from proxy.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from proxy.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, apply_mask
 from proxy.redact import HIDDEN
 
 MIB = 1 << 20
@@ -56,6 +56,39 @@ def test_every_frame_is_kept_however_its_bytes_come() -> None:
         ]
 
 
+_SENT = st.builds(
+    Sent,
+    st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PING, Opcode.CLOSE]),
+    st.binary(max_size=20) | st.sampled_from([b"x" * 125, b"y" * 126, b"z" * 300, b"w" * 65_536]),
+    fin=st.booleans(),
+    rsv1=st.booleans(),
+)
+
+
+@given(st.lists(_SENT, max_size=5), st.booleans(), st.integers(1, 400))
+def test_whole_frames_are_kept_as_those_that_come_in_pieces(
+    frames: list[Sent], is_masked: bool, size: int
+) -> None:
+    data = b"".join(_serialized(frame, is_masked) for frame in frames)
+    in_pieces = Capture(10.0, 16 * MIB)
+    for start in range(0, len(data), size):
+        in_pieces.receive_data("client", data[start : start + size], 12.5)
+    whole = _captured(data, "client").frames
+    assert whole == in_pieces.frames
+    assert [frame.length for frame in whole] == [len(frame.data) for frame in frames]
+
+
+def _serialized(frame: Sent, is_masked: bool) -> bytes:
+    """Bytes of the frame, sound or not: `serialize` refuses a fragmented ping."""
+    size = len(frame.data)
+    first = frame.fin << 7 | frame.rsv1 << 6 | frame.opcode
+    short = size if size < 126 else 126 if size < 65_536 else 127
+    extra = b"" if size < 126 else size.to_bytes(2 if size < 65_536 else 8)
+    key = b"\x37\xfa\x21\x3d" if is_masked else b""
+    payload = apply_mask(frame.data, key) if key else frame.data
+    return bytes((first, is_masked << 7 | short)) + extra + key + payload
+
+
 def test_a_masked_frame_is_kept_in_clear_with_its_mask() -> None:
     capture = _captured(_wire(Sent(Opcode.TEXT, b"hello"), mask=True), "client")
     [frame] = capture.frames
@@ -72,6 +105,48 @@ def test_custom_parameters_and_what_is_called_a_secret_are_hidden() -> None:
         assert HIDDEN.encode() in frame.payload
         assert frame.note == "secrets were hidden"
         assert frame.length == len(json.dumps(message))
+
+
+_KEYS = ("token", "API_KEY", "customParameters", "event", "payload", "\u017fecret", "a")
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["s3c", "", HIDDEN]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner),
+    max_leaves=12,
+)
+
+
+@given(_JSON, st.integers(0, 45), st.sampled_from(["", " "]))
+@example("plain", 40, "")
+@example("plain", 41, "")  # too deep to be looked at
+def test_of_any_json_every_secret_is_hidden_and_nothing_else_is_touched(
+    value: Any, depth: int, space: str
+) -> None:
+    message = value
+    for _ in range(depth):
+        message = {"a": message}
+    sent = json.dumps(message, ensure_ascii=False).encode() + space.encode()
+    [frame] = _captured(_wire(Sent(Opcode.TEXT, sent))).frames
+    assert frame.payload is not None
+    hidden = _hidden(message)
+    assert json.loads(frame.payload) == hidden
+    assert (frame.payload == sent, frame.note is None) == (hidden == message,) * 2
+
+
+def _hidden(value: Any, depth: int = 0) -> Any:
+    """What should be left of a message, said another way than the capture does."""
+    if depth > 40:
+        return HIDDEN
+    if isinstance(value, list):
+        return [_hidden(item, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    left = {key: _hidden(item, depth + 1) for key, item in value.items()}
+    for key, item in value.items():
+        if key == "customParameters" and isinstance(item, dict):
+            left[key] = dict.fromkeys(item, HIDDEN)
+        elif key in ("token", "API_KEY", "\u017fecret") and isinstance(item, str | int | float):
+            left[key] = HIDDEN
+    return left
 
 
 def test_what_has_no_secret_is_kept_to_the_byte() -> None:
