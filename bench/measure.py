@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,14 @@ def handshakes(relay: Relay, amount: int) -> Handshakes:
     return Handshakes(per_s=done / elapsed_s, cpu_us=cpu_s / done * 1e6)
 
 
+def _beside(relay: Relay, site: Site) -> AbstractContextManager[object]:
+    """What the relay talks to beside its upstream; it is not measured."""
+    if relay.beside is None:
+        return nullcontext()
+    command = relay.beside(site)
+    return running(command, {}, site.collector, site.directory, is_pinned=False)
+
+
 @contextmanager
 def _started(relay: Relay, amount: int) -> Iterator[tuple[Tree, int, Upstream]]:
     """The relay in front of an upstream, with room for that many sessions."""
@@ -103,10 +111,15 @@ def _started(relay: Relay, amount: int) -> Iterator[tuple[Tree, int, Upstream]]:
         with tempfile.TemporaryDirectory(prefix="hopscope-bench-") as name:
             Path(name).chmod(0o755)
             connections = 2 * (amount + FIRST_SESSIONS) + SPARE_CONNECTIONS
-            site = Site(Path(name), free_port(), upstream.port, connections)
-            with running(
-                relay.command(site), relay.settings(site), site.listen, site.directory
-            ) as tree:
+            ports = free_port(), upstream.port, connections, free_port(), free_port()
+            site = Site(Path(name), *ports)
+            with (
+                _beside(relay, site),
+                running(
+                    relay.command(site), relay.settings(site), site.listen, site.directory
+                ) as tree,
+            ):
                 yield tree, site.listen, upstream
+                relay.check(site)
     finally:
         upstream.close()

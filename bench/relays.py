@@ -1,22 +1,30 @@
 """The relays that are compared: how each is started, and with which configuration."""
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.process import free_port
+from bench.sessions import RefusedError
 
 OURS = "hopscope"
-UNREAD = "hopscope-unread"  # the same program, told to read no media messages
+# The same program,
+UNREAD = "hopscope-unread"  # told to read no media messages
+CAPTURE = "hopscope-capture"  # told to keep every frame of every session
+OTLP = "hopscope-otlp"  # exporting spans, log lines and, each second, all its numbers
+VARIANTS = (UNREAD, CAPTURE, OTLP)
 REFERENCE = "nginx"
 DIRECT = "no relay"
+EXPORTED_WITHIN_S = 10.0
 
 _NGINX = """\
 daemon off;
@@ -65,23 +73,32 @@ backend gateway
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a relay runs: its directory, its port, its upstream's port, its room."""
+    """Where a relay runs: its directory, its port, its upstream's port, its room; the ports of its
+    admin address and of a collector."""
 
     directory: Path
     listen: int
     upstream: int
     connections: int
+    admin: int
+    collector: int
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A program to measure; `missing` says why it cannot be. The direct path has no command."""
+    """A program to measure; `missing` says why it cannot be. The direct path has no command.
+
+    `beside` runs as long as it does, at the site's collector port. `check` raises RefusedError
+    where the program did not do what is measured.
+    """
 
     name: str
     version: str = ""
     command: Callable[[Site], list[str]] | None = None
     settings: Callable[[Site], dict[str, str]] = lambda site: {}
     missing: str | None = None
+    beside: Callable[[Site], list[str]] | None = None
+    check: Callable[[Site], None] = lambda site: None
 
 
 def all_relays(ours: str | None) -> list[Relay]:
@@ -89,7 +106,7 @@ def all_relays(ours: str | None) -> list[Relay]:
     with {listen} and {upstream} that is measured in the place of `hopscope proxy`."""
     return [
         _ours(ours),
-        *([_unread()] if ours is None else []),
+        *([_unread(), _capturing(), _exporting()] if ours is None else []),
         _program(REFERENCE, "-v", _nginx),
         _program("haproxy", "-v", _haproxy),
         _peer("aiohttp", "bench.peers.aiohttp_relay"),
@@ -115,6 +132,67 @@ def _unread() -> Relay:
     return Relay(UNREAD, _release(), _hopscope, settings)
 
 
+def _capturing() -> Relay:
+    """By a route of a hopscope.toml: `--upstream` would stand for a route that keeps nothing."""
+
+    def command(site: Site) -> list[str]:
+        (site.directory / "hopscope.toml").write_text(
+            f'[[route]]\nname = "gateway"\nupstream = "http://127.0.0.1:{site.upstream}"\n'
+            "capture = true\n"
+        )
+        given = _hopscope(site)
+        at = given.index("--upstream")
+        return given[:at] + given[at + 2 :]
+
+    def check(site: Site) -> None:
+        listed = json.loads(_asked(site.admin, "/api/captures"))["captures"]
+        if not listed or not all(capture["frames"] for capture in listed):
+            raise RefusedError("a session's frames were not captured")
+
+    return Relay(CAPTURE, _release(), command, _hopscope_settings, check=check)
+
+
+def _exporting() -> Relay:
+    try:
+        version("opentelemetry-exporter-otlp-proto-http")
+    except PackageNotFoundError:
+        return Relay(OTLP, missing="hopscope[otel] is not installed")
+
+    def settings(site: Site) -> dict[str, str]:
+        """What is due when a session begins is sent at once, not into the measured time; the
+        numbers, due once a minute, each second: the time that is measured holds some."""
+        return _hopscope_settings(site) | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector}",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+            "OTEL_BLRP_SCHEDULE_DELAY": "500",
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        }
+
+    def check(site: Site) -> None:
+        deadline = time.monotonic() + EXPORTED_WITHIN_S
+        while not int(_asked(site.collector, "/")):
+            if time.monotonic() > deadline:
+                raise RefusedError("nothing was exported")
+            time.sleep(0.1)
+
+    def collector(site: Site) -> list[str]:
+        return [sys.executable, "-m", "bench.collector", str(site.collector)]
+
+    return Relay(OTLP, _release(), _hopscope, settings, beside=collector, check=check)
+
+
+def _asked(port: int, path: str) -> bytes:
+    """What is answered on loopback. Raises RefusedError."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=EXPORTED_WITHIN_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except (OSError, HTTPException) as error:
+        raise RefusedError(f"{error!r} when {path} was asked for") from error
+    finally:
+        connection.close()
+
+
 def _release() -> str:
     try:
         return version("hopscope")
@@ -127,7 +205,7 @@ def _hopscope(site: Site) -> list[str]:
         *(sys.executable, "-m", "hopscope", "proxy", "--no-history"),
         *("--upstream", f"http://127.0.0.1:{site.upstream}"),
         *("--listen", f"127.0.0.1:{site.listen}"),
-        *("--admin", f"127.0.0.1:{free_port()}"),
+        *("--admin", f"127.0.0.1:{site.admin}"),
     ]
 
 

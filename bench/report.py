@@ -7,11 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.relays import DIRECT, OURS, REFERENCE, UNREAD
+from bench.relays import CAPTURE, DIRECT, OTLP, OURS, REFERENCE, UNREAD, VARIANTS
 from bench.rounds import Plan, Row
 
 CPU_RATIO_AT_MOST = 1.5
 READING_RATIO_AT_MOST = 1.33  # what it costs to read media messages: a third
+CAPTURE_RATIO_AT_MOST = 1.5  # to unmask, search and keep every frame besides
+OTLP_RATIO_AT_MOST = 1.1  # no frame is exported
 IDLE_SESSION_KB_AT_MOST = 40.0
 WAITED_AT_MOST = 0.005  # more than this, and it shows in the p99
 
@@ -55,27 +57,40 @@ def aims(rows: list[Row], plan: Plan) -> list[Aim]:
         else:
             remark = f"{REFERENCE} was not measured"
             found.append(Aim(name, None, CPU_RATIO_AT_MOST, "", remark))
-        if (reading := _reading(rows)) is not None:
-            found.append(reading)
+        found += [
+            aim
+            for over, under, at_most in (
+                (OURS, UNREAD, READING_RATIO_AT_MOST),
+                (CAPTURE, OURS, CAPTURE_RATIO_AT_MOST),
+                (OTLP, OURS, OTLP_RATIO_AT_MOST),
+            )
+            if (aim := _among_ours(rows, over, under, at_most)) is not None
+        ]
     if "idle" in plan.parts:
         weight = median(ours.idle_bytes) / 1000
         found.append(Aim("idle session", weight, IDLE_SESSION_KB_AT_MOST, " kB"))
     return found
 
 
-def _reading(rows: list[Row]) -> Aim | None:
-    """Reading every media message, against passing the same frames on unread."""
-    unread = next((row for row in rows if row.relay.name == UNREAD), None)
-    if unread is None:
+def _among_ours(rows: list[Row], over: str, under: str, at_most: float) -> Aim | None:
+    """One way to run Hopscope against another; None where the run is not about them."""
+    [name] = {over, under} - {OURS}
+    variant = next((row for row in rows if row.relay.name == name), None)
+    if variant is None:
         return None
-    ours = next(row for row in rows if row.relay.name == OURS and row.payload == unread.payload)
-    name = f"{OURS}/{UNREAD} CPU per frame"
-    ratios = ours.ratios(unread)
+    ours = _ours(rows, variant.payload)
+    first, second = (variant, ours) if over == name else (ours, variant)
+    what = f"{over}/{under} CPU per frame"
+    ratios = first.ratios(second)
     if not ratios:
-        return Aim(name, None, READING_RATIO_AT_MOST, "", f"{UNREAD} was not measured")
-    kept_pace = ours.kept_pace() and unread.kept_pace()
-    remark = None if kept_pace else "did not keep pace"
-    return Aim(name, median(ratios), READING_RATIO_AT_MOST, "", remark)
+        because = variant.relay.missing or f"{name} was not measured"
+        return Aim(what, None, at_most, "", because)
+    kept_pace = first.kept_pace() and second.kept_pace()
+    return Aim(what, median(ratios), at_most, "", None if kept_pace else "did not keep pace")
+
+
+def _ours(rows: list[Row], payload: str) -> Row:
+    return next(row for row in rows if row.relay.name == OURS and row.payload == payload)
 
 
 def table(rows: list[Row], plan: Plan) -> Table:
@@ -115,6 +130,10 @@ def remarks(rows: list[Row]) -> list[str]:
             f"Something else ran on the relay's CPU: a relay waited for it up to {waited:.0%} of "
             "the time. CPU times hold, latencies and handshakes a second do not."
         )
+    for row in rows:
+        if row.relay.name in VARIANTS and (ratios := row.ratios(_ours(rows, row.payload))):
+            told = _cell(ratios, "{:.2f}", spread=True)
+            found.append(f"{row.label}/{OURS} CPU per frame in the same round: {told}.")
     found += [f"{row.label}: {row.refused}." for row in rows if row.refused]
     for row in rows:
         if row.relay.name == DIRECT and (p50 := _median(s.p50_us for s in row.frames)) is not None:
@@ -142,6 +161,9 @@ def as_json(rows: list[Row], plan: Plan, where: dict[str, str]) -> dict[str, Any
                 "us_per_frame": _median(row.us_per_frame()),
                 "ratio": _median(row.ratios(_reference(rows))),
                 "ratios": row.ratios(_reference(rows)),
+                "ratios_to_ours": (
+                    row.ratios(_ours(rows, row.payload)) if row.relay.name in VARIANTS else None
+                ),
                 "idle_session_bytes": _median(row.idle_bytes),
                 "handshakes_per_s": _median(h.per_s for h in row.handshakes),
                 "samples": {

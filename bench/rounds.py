@@ -10,7 +10,7 @@ from typing import Literal
 from bench import measure
 from bench.load import Shape
 from bench.payload import Payload
-from bench.relays import DIRECT, OURS, REFERENCE, UNREAD, Relay
+from bench.relays import DIRECT, OURS, REFERENCE, VARIANTS, Relay
 from bench.sessions import RefusedError
 
 Part = Literal["frames", "idle", "handshakes"]
@@ -63,11 +63,12 @@ class Row:
 
 
 def rows_of(relays: list[Relay], plan: Plan) -> list[Row]:
-    """One row for each relay, and for ours one for each payload; unread is only what is media."""
+    """One row for each relay, and for ours one for each payload; of its variants' frames, only
+    media are measured."""
     rows = []
     for relay in relays:
         payloads = plan.payloads if relay.name == OURS else plan.payloads[:1]
-        if relay.name == UNREAD:
+        if relay.name in VARIANTS:
             payloads = ("media",) if "media" in plan.payloads and "frames" in plan.parts else ()
         for payload in payloads:
             label = relay.name if len(payloads) == 1 else f"{relay.name}, {payload}"
@@ -94,7 +95,7 @@ def _steps(rows: list[Row], plan: Plan) -> Iterator[tuple[Row, Part]]:
     for number in range(plan.side_rounds):
         for row in present[:: -1 if number % 2 else 1]:
             # Neither an idle session nor a handshake depends on the payload, or on who reads it.
-            if row.relay.name not in (DIRECT, UNREAD) and row.payload == plan.payloads[0]:
+            if row.relay.name not in (DIRECT, *VARIANTS) and row.payload == plan.payloads[0]:
                 yield from ((row, part) for part in plan.parts if part != "frames")
 
 
