@@ -3,6 +3,8 @@
     fails before its first piece     the next voice speaks the sentence instead
     fails in the middle              a breath, then the next voice speaks the sentence from its
                                      beginning: half of it is heard twice, but all of it is heard
+    gives nothing in time, and no    it is asked once more and waited for longer: on a busy machine
+      other is installed or allowed  an embedded voice is late, which is better than no call
     every voice failed               the apology, a clip in this package; then the failure is raised
 
 A voice that failed comes last for a while, so that not every sentence waits for it.
@@ -42,13 +44,14 @@ class Voices:
         on_failure: OnFailure,
         *,
         first_byte_s: float = 3.0,
+        alone_s: float = 6.0,
         gap_s: float = 5.0,
         cooldown_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._providers = tuple(providers)
         self._on_failure = on_failure
-        self._first_byte_s, self._gap_s = first_byte_s, gap_s
+        self._first_byte_s, self._alone_s, self._gap_s = first_byte_s, alone_s, gap_s
         self._cooldown_s = cooldown_s
         self._clock = clock
         self._cool_at: dict[int, float] = {}  # when a voice that failed is trusted again
@@ -75,10 +78,12 @@ class Voices:
             return
         order = self._order()
         failure: ProviderError | None = None
+        reasons: dict[int, Reason] = {}
         is_begun = False
-        for place, number in enumerate(order):
+        for place, number in enumerate(order):  # which may grow by one
+            patience_s = self._alone_s if number in reasons else self._first_byte_s
             try:
-                async with closing(self._pieces(self._providers[number], text)) as pieces:
+                async with closing(self._pieces(number, text, patience_s)) as pieces:
                     async for piece in pieces:
                         if is_begun and failure is not None:
                             yield BREATH
@@ -87,6 +92,10 @@ class Voices:
                         yield piece
             except ProviderError as error:
                 failure = error
+                is_first_try = number not in reasons
+                reasons[number] = error.reason
+                if is_first_try and not is_begun and len(reasons) == len(self._providers):
+                    order += _only_slow(reasons)
                 self._fail(error, order, place)
             else:
                 self._cool_at.pop(number, None)
@@ -112,9 +121,9 @@ class Voices:
         following = order[place + 1 : place + 2]
         self._on_failure(error, self._providers[following[0]].name if following else None)
 
-    async def _pieces(self, provider: TextToSpeech, text: str) -> AsyncIterator[bytes]:
+    async def _pieces(self, number: int, text: str, limit_s: float) -> AsyncIterator[bytes]:
         """What one voice makes; a voice that makes nothing, or stops making, has failed."""
-        limit_s = self._first_byte_s
+        provider = self._providers[number]
         is_heard = False
         async with closing(provider.speak(text)) as pieces:
             while True:
@@ -132,3 +141,9 @@ class Voices:
                     yield piece
         if not is_heard:
             raise ProviderError(provider.name, "bad_answer", "no audio at all")
+
+
+def _only_slow(reasons: dict[int, Reason]) -> list[int]:
+    """The one voice that was too slow, where all others can't speak at all."""
+    able = [number for number, reason in reasons.items() if reason not in _LASTING]
+    return able if [reasons[number] for number in able] == ["timeout"] else []

@@ -146,6 +146,45 @@ def test_a_text_without_a_word_is_silence_and_nobodys_failure() -> None:
     run(test)
 
 
+def test_a_slow_voice_is_asked_again_where_no_other_can_speak() -> None:
+    a, b = FakeVoice("a", None), FakeVoice("b", "not_installed")
+    chain = Chain(a, b, first_byte_s=0.01, alone_s=30.0)
+
+    async def test() -> None:
+        saying = asyncio.create_task(chain.say())
+        while len(a.said) < 2:
+            await asyncio.sleep(0)
+            a.steps = (None,) if not a.said else (b"late",)
+        assert await saying == b"late"
+        assert chain.told == [("a", "timeout", "b"), ("b", "not_installed", "a")]
+
+    run(test)
+
+
+@pytest.mark.parametrize("other", ["closed", "bad_answer"])
+def test_a_slow_voice_is_not_asked_again_where_another_may_speak_next_time(other: Reason) -> None:
+    a, b = FakeVoice("a", None), FakeVoice("b", other)
+    chain = Chain(a, b, first_byte_s=0.01, alone_s=30.0)
+
+    async def test() -> None:
+        pieces, _ = await chain.fail()
+        assert pieces == [APOLOGY]
+        assert len(a.said) == 1
+
+    run(test)
+
+
+def test_a_slow_voice_is_asked_again_once_only() -> None:
+    a = FakeVoice("a", None)
+    chain = Chain(a, first_byte_s=0.01, alone_s=0.01)
+
+    async def test() -> None:
+        assert (await chain.fail())[0] == [APOLOGY]
+        assert len(a.said) == 2
+
+    run(test)
+
+
 @pytest.mark.parametrize(("steps", "heard"), [((None,), b""), ((b"half", None), b"half" + BREATH)])
 def test_a_voice_that_falls_silent_has_failed(steps: tuple[Step, ...], heard: bytes) -> None:
     a, b = FakeVoice("a", *steps), FakeVoice("b", b"b")
