@@ -99,13 +99,14 @@ def sidecar(start: Start, gateway: Running) -> Running:
     return start_sidecar(start, gateway)
 
 
-def start_sidecar(start: Start, gateway: Running) -> Running:
+def start_sidecar(start: Start, gateway: Running, **environment: str) -> Running:
     started = start(
         HOPSCOPE,
         "sidecar",
         *("proxy", "--upstream", "http://gateway:8081"),
         environment={
-            "HOPSCOPE_TRUSTED_PROXIES": '["127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]'
+            "HOPSCOPE_TRUSTED_PROXIES": '["127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]',
+            **environment,
         },
     )
     started.line("listening")

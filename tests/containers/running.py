@@ -136,8 +136,14 @@ class Running:
         return True
 
     def exit_code(self) -> int:
-        """As soon as it has ended."""
-        return int(self.docker.wait(timeout=START_S)["StatusCode"])
+        """As soon as it has ended. Its log is then read again, as a whole: who follows a log may
+        be left behind by the end of a container, and would wait for its last lines in vain."""
+        code = int(self.docker.wait(timeout=START_S)["StatusCode"])
+        self._reader.join(PATIENCE_S)
+        whole = self._container.get_wrapped_container().logs().decode(errors="replace")
+        with self._has_told:
+            self._told = whole.splitlines()
+        return code
 
     def close(self) -> None:
         self._container.stop()
