@@ -51,6 +51,11 @@ def frames(relay: Relay, shape: load.Shape) -> Frames:
         carried = load.run(opened, shape, tree)
     if not carried.frames:
         raise RefusedError("no frame came through in the measured time")
+    if relay.command is not None and not carried.cpu_s:
+        # nginx listens before it has a worker, which was then not among the processes.
+        raise RefusedError(
+            "the relay used no CPU time: its worker was not there when it was counted"
+        )
     p50_us = p99_us = None
     if len(carried.latencies_s) > 10:
         cuts = statistics.quantiles(carried.latencies_s, n=100, method="inclusive")

@@ -2,14 +2,16 @@
 
 import http.client
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import ThreadingHTTPServer
 
 import pytest
 
 from bench.collector import Swallowing
-from bench.load import Shape
-from bench.measure import Frames
+from bench.load import Load, Shape
+from bench.measure import Frames, frames
+from bench.process import Tree
 from bench.relays import CAPTURE, DIRECT, OTLP, OURS, REFERENCE, UNREAD, Relay, Site, all_relays
 from bench.report import aims, as_json, remarks
 from bench.rounds import Plan, Row, _steps, rows_of
@@ -74,6 +76,16 @@ def test_a_variant_is_told_as_a_multiple_of_hopscope_in_the_same_round() -> None
     }
     told = {each["name"]: each for each in as_json(rows, FRAMES, {})["relays"]}
     assert told[CAPTURE]["ratios_to_ours"] == [1.4, 1.3, 1.6]
+
+
+def test_a_relay_whose_worker_was_not_counted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    carried = Load(100, 1.0, 0.0, 0.0, kept_pace=True, latencies_s=[])
+    monkeypatch.setattr("bench.measure._started", lambda *_: nullcontext((Tree(()), 1, None)))
+    monkeypatch.setattr("bench.measure.sessions", lambda *_: nullcontext([]))
+    monkeypatch.setattr("bench.load.run", lambda *_: carried)
+    with pytest.raises(RefusedError, match="no CPU time"):
+        frames(Relay(REFERENCE, command=lambda _: ["nginx"]), SHAPE)
+    assert frames(Relay(DIRECT), SHAPE).us_per_frame == 0
 
 
 def test_what_was_left_out_or_not_measured_has_no_figure() -> None:
