@@ -35,7 +35,7 @@ _ADVICE = {
     "not_an_upgrade": (
         "A hop in front took Upgrade away before the request came here. nginx needs: "
         "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
-        'proxy_set_header Connection "upgrade";'
+        "proxy_set_header Connection $http_connection;"
     ),
     "refused": "The gateway itself answered {status} to {seen}; does it serve a WebSocket there?",
 }

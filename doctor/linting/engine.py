@@ -1,5 +1,6 @@
 """Lint a file: which program it is for, what its linter finds, what comments in it silence."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module, util
@@ -25,6 +26,11 @@ __all__ = [
     "print_reports",
     "read_text",
 ]
+
+
+# What the pages call 127.0.0.1:8080, as a file may have it.
+_ADDRESS = re.compile(r"http://((?:\d+\.){3}\d+:\d+)")
+_OWN_PORTS = ("hopscope", "openclaw")  # there it is where the sidecar itself listens
 
 
 class Linter(Protocol):
@@ -70,10 +76,25 @@ def lint_text(text: str, path: Path, kind: str | None, paths: Paths) -> LintRepo
         texts |= sections(text)
     kept = without_ignored(report.findings, lambda file: _text_of(file, texts))
     # A line that is quoted may hold a password: reports go into tickets and into the logs of CI.
-    findings = [replace(found, saw=shown_words(found.saw)) for found in kept]
+    findings = [
+        replace(found, saw=shown_words(found.saw), fix=_addressed(found.fix, report, kind))
+        for found in kept
+    ]
     by_place = sorted(findings, key=lambda found: (str(found.file), found.line, found.rule))
     remarks = tuple(shown_words(remark) for remark in report.remarks)
     return replace(report, findings=tuple(by_place), remarks=remarks, kind=kind)
+
+
+def _addressed(fix: str, report: LintReport, kind: str) -> str:
+    """A fix with the sidecar's address as this file has it, where its ways name one and no other.
+
+    A name stays an example: that an address stands in its place may be the very fix.
+    """
+    named = {each.upstream for each in report.paths if each.upstream}
+    found = _ADDRESS.fullmatch(named.pop()) if len(named) == 1 else None
+    if found is None or kind in _OWN_PORTS:
+        return fix
+    return fix.replace("127.0.0.1:8080", found[1])
 
 
 def kind_of(path: Path, text: str | None = None) -> str | None:

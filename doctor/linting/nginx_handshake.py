@@ -50,12 +50,9 @@ def upgrade_not_passed(case: Case) -> Iterator[Saw]:
         reports 31920. nginx 1.29.7 and newer speak HTTP/1.1 to the upstream by themselves, and
         still drop Upgrade.
     Fix:
-        # in http {}:
-        map $http_upgrade $connection_upgrade { default upgrade; "" close; }
-        # in the location:
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Connection $http_connection;
     """
     if not case.is_stream or _is_lost_by_inheritance(case):
         return
@@ -82,8 +79,7 @@ def connection_not_upgrade(case: Case) -> Iterator[Saw]:
         a proxy_set_header Connection nginx sends close; the gateway answers 426 or 400. The pair
         `Upgrade: websocket` and `Connection: close` is one that only a proxy makes.
     Fix:
-        map $http_upgrade $connection_upgrade { default upgrade; "" close; }   # in http {}
-        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Connection $http_connection;
     """
     if not case.is_stream or _is_lost_by_inheritance(case):
         return
@@ -107,7 +103,7 @@ def headers_not_inherited(case: Case) -> Iterator[Saw]:
         Repeat in this block what it should have, or move its header to the block where the
         others are:
         proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Connection $http_connection;
     """
     if case.is_stream and _is_lost_by_inheritance(case):
         own = case.passage.effective_all("proxy_set_header")[0]
@@ -152,8 +148,7 @@ def connection_always_upgrade(case: Case) -> Iterator[Saw]:
         POST among them, and names an Upgrade that is not there. Some servers answer 400, or log
         "unsupported upgrade request".
     Fix:
-        map $http_upgrade $connection_upgrade { default upgrade; "" close; }   # in http {}
-        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Connection $http_connection;
     """
     found = case.header("connection")
     if case.role == "stream" or not case.passage.is_proxied or found is None:
@@ -234,7 +229,14 @@ def upgrade_impossible(case: Case) -> Iterator[Saw]:
         FastCGI, uwsgi, SCGI, gRPC and memcached have no upgrade. Only proxy_pass switches to a
         stream of bytes after a 101.
     Fix:
-        location = /voice/stream { proxy_pass http://127.0.0.1:8080; }   # a server of WebSockets
+        location = /voice/stream {
+            proxy_pass http://127.0.0.1:8080;   # a server of WebSockets
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     """
     if case.role == "stream" and case.passage.ending == "handled":
         yield case.saw(f"{case.passage.place} hands {case.path} to {case.passage.at.told}")

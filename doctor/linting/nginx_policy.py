@@ -39,7 +39,7 @@ def host_replaced(case: Case) -> Iterator[Saw]:
         that rebuilds the public URL from Host computes another signature (403, Twilio 11200), and
         writes a stream URL into TwiML that nobody can reach.
     Fix:
-        proxy_set_header Host $host;
+        proxy_set_header Host $http_host;
     """
     passage = case.passage
     found = case.header("host")

@@ -72,7 +72,14 @@ def path_rewritten(case: Case) -> Iterator[Saw]:
     Fix:
         Take the voice paths out of it with a location of their own, before which nothing is
         rewritten:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     """
     if _is_changed(case) and case.passage.rewrites:
         rewrite = case.passage.rewrites[-1]
@@ -111,7 +118,14 @@ def path_unrouted(case: Case) -> Iterator[Saw]:
         The gateway never hears of the request. Twilio reports 11200 for the webhook; when only
         the stream has no location the call begins, and ends with 31920.
     Fix:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     """
     passage = case.passage
     by = passage.by.name if passage.by is not None else ""
@@ -138,7 +152,14 @@ def path_redirected(case: Case) -> Iterator[Saw]:
         Behind a tunnel that ends TLS, a redirect to https never ends.
     Fix:
         Let https reach a server{} that passes the path on; before the redirect:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     """
     if case.passage.ending == "redirected" and case.elsewhere is None:
         by = case.passage.at
@@ -158,7 +179,14 @@ def path_answered(case: Case) -> Iterator[Saw]:
         method or of the client's name, or a maintenance page took it.
     Fix:
         Give the voice paths a location of their own, which passes them on:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     """
     passage = case.passage
     is_ours = passage.at.name not in _UNROUTED and case.elsewhere is None
@@ -240,7 +268,7 @@ def http2_only_listener(case: Case) -> Iterator[Saw]:
         Before nginx 1.25.1 such a listener speaks nothing but HTTP/2, and sends its preface to
         whoever asks in HTTP/1.1. Tunnels, and most of what stands in front of nginx, do.
     Fix:
-        listen 127.0.0.1:8080;   # http2 only beside ssl
+        listen 127.0.0.1:8000;   # http2 only beside ssl
     """
     if not case.is_stream:
         return

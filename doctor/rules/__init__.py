@@ -161,7 +161,8 @@ def addressed(fix: str, sight: Sight) -> str:
     """A fix for the hop at hand: what pages call by the defaults is called as it is here.
 
     A hop in front of the sidecar is told of what stands behind it, which the pages call
-    127.0.0.1:8080. Where that is not known the fix stays as it is.
+    127.0.0.1:8080, and by the name that was asked for. Where that is not known the fix stays
+    as it is.
     """
     behind = sight.behind
     if sight.has_sidecar and sight.probe.hop.kind != "sidecar" and behind is not None:
@@ -170,6 +171,9 @@ def addressed(fix: str, sight: Sight) -> str:
         fix = fix.replace("127.0.0.1:8080", str(url.address))
         if url.address.host == "127.0.0.1":
             fix = re.sub(r"(funnel --bg (?:--\S+ )*)8080\b", rf"\g<1>{url.address.port}", fix)
+    asked = sight.probe.upgrade and sight.probe.upgrade.sent("Host")
+    if asked and any(character.isalpha() for character in asked.partition(":")[0]):
+        fix = fix.replace("voice.example.com", asked.partition(":")[0])
     return fix.replace("/voice/stream", sight.stream_path)
 
 

@@ -42,13 +42,13 @@ def upgrade_stripped(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
     Evidence:
         The doctor sent it; the sidecar's record of the same probe does not have it.
     Fix nginx:
-        map $http_upgrade $connection_upgrade { default upgrade; '' ''; }   # in http
         location /voice/ {
             proxy_pass http://127.0.0.1:8080;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_set_header Host $host;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
         }
         A location with any proxy_set_header of its own inherits none from outside.
     Fix apache:
@@ -97,8 +97,7 @@ def connection_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> s
     Evidence:
         Upgrade arrived, and Connection does not list upgrade any more.
     Fix nginx:
-        map $http_upgrade $connection_upgrade { default upgrade; '' ''; }   # in http
-        proxy_set_header Connection $connection_upgrade;                    # in the location
+        proxy_set_header Connection $http_connection;
     Fix haproxy:
         Remove `http-request set-header Connection ...`; HAProxy forwards it by itself.
     Fix apache:
@@ -222,7 +221,7 @@ def crooked_upgrade_tolerated(sight: Sight, upgrade: Exchange, arrival: Arrival)
     Fix nginx:
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Connection $http_connection;
     Fix:
         Let the hop speak HTTP/1.1 and forward Upgrade and Connection.
     """
@@ -257,8 +256,7 @@ def connection_upgrade_on_all(sight: Sight, plain: Exchange) -> str | None:
     Evidence:
         A plain GET arrived at the sidecar with upgrade in Connection, and was sent without.
     Fix nginx:
-        map $http_upgrade $connection_upgrade { default upgrade; '' ''; }   # in http
-        proxy_set_header Connection $connection_upgrade;                    # in the location
+        proxy_set_header Connection $http_connection;
     Fix haproxy:
         http-request set-header Connection Upgrade if { hdr(Upgrade) -i websocket }
     Fix:

@@ -21,7 +21,15 @@ def forbidden(sight: Sight, answer: Answer) -> str | None:
     Evidence:
         The hop's own 403; nothing arrived at the sidecar.
     Fix nginx:
-        location /voice/ { allow all; proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            allow all;
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     Fix haproxy:
         http-request deny if bad !{ path_beg /voice/ }
     Fix apache:
@@ -56,7 +64,16 @@ def login_required(sight: Sight, answer: Answer) -> str | None:
     Evidence:
         401, 407 or a redirect to a page for logging in, made by the hop itself.
     Fix nginx:
-        location /voice/ { auth_request off; auth_basic off; proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            auth_request off;
+            auth_basic off;
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     Fix apache:
         <Location /voice/>
             AuthType None

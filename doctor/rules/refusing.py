@@ -25,7 +25,14 @@ def redirected(sight: Sight, answer: Answer) -> str | None:
         A 3xx with a Location came in answer to the upgrade.
     Fix nginx:
         Exempt the path in the server that listens on 80, or advertise wss:// only:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     Fix haproxy:
         http-request redirect scheme https unless { ssl_fc } or { path_beg /voice/ }
     Fix apache:

@@ -41,7 +41,14 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
         hop behind passes it on unchanged. A prefix that is cut or added on purpose is none:
         the gateway takes what comes of it.
     Fix nginx:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }   # no path behind the port
+        location /voice/ {
+            proxy_pass http://127.0.0.1:8080;   # no path behind the port
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
         With a path, even a lone slash, nginx replaces the location's prefix by it.
     Fix tailscale:
         tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:8080/voice/stream
@@ -89,7 +96,7 @@ def host_rewritten(sight: Sight, arrival: Arrival) -> str | None:
         The Host that arrived at the sidecar is not the one that was sent; the gateway refuses
         the upgrade through this hop, and takes it directly.
     Fix nginx:
-        proxy_set_header Host $host;        # default is the name in proxy_pass
+        proxy_set_header Host $http_host;   # not the name in proxy_pass; $host has no port
     Fix apache:
         ProxyPreserveHost On
     Fix traefik:
@@ -123,7 +130,7 @@ def host_hidden(sight: Sight, upgrade: Exchange) -> str | None:
         The Host that arrived at the sidecar is not the one that was sent, and neither
         X-Forwarded-Host nor Forwarded carries it.
     Fix nginx:
-        proxy_set_header Host $host;        # default is the name in proxy_pass
+        proxy_set_header Host $http_host;   # not the name in proxy_pass; $host has no port
     Fix apache:
         ProxyPreserveHost On
     Fix traefik:

@@ -21,7 +21,14 @@ def no_route(sight: Sight, answer: Answer) -> str | None:
         The hop's own 404: it does not carry the sidecar's stamp, and nothing arrived there.
     Fix nginx:
         server_name voice.example.com;
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }   # takes both paths
+        location /voice/ {   # takes both paths
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
     Fix tailscale:
         tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:8080/voice/stream
         Or one mount for everything: tailscale funnel --bg 8080
@@ -142,7 +149,14 @@ def page_answered(sight: Sight, answer: Answer) -> str | None:
     Evidence:
         2xx with a body and without the sidecar's stamp; nothing arrived there.
     Fix nginx:
-        location /voice/ { proxy_pass http://127.0.0.1:8080; }   # before try_files ... /index.html
+        location /voice/ {   # before try_files ... /index.html
+            proxy_pass http://127.0.0.1:8080;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 1h;
+        }
         server_name voice.example.com;
     Fix caddy:
         handle /voice/* { reverse_proxy 127.0.0.1:8080 }   # before file_server

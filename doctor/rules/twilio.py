@@ -51,7 +51,7 @@ def signature_url_mismatch(sight: Sight, call: dict[str, Any]) -> str | None:
         A signed call was refused with 401 or 403, and what arrived through this hop rebuilds
         to another URL than the one that was asked for.
     Fix nginx:
-        proxy_set_header Host $host;
+        proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-Proto $scheme;   # or $http_x_forwarded_proto behind TLS
         proxy_pass http://127.0.0.1:8080;             # no path behind the port
     Fix traefik:
