@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+CANNOT_TELL = 2
 TESTS = Path(__file__).parents[2] / "tests"
 
 lab = typer.Typer(
@@ -48,8 +49,12 @@ def run(
         near = get_close_matches(name, names, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise typer.BadParameter(f"there is no case {name!r}.{hint} `hopscope lab list` has all.")
-    with Console(stderr=True).status("starting the programs") as status:
-        _seen, outcome = laboratory.run(name, status.update)
+    try:
+        with Console(stderr=True).status("starting the programs") as status:
+            _seen, outcome = laboratory.run(name, status.update)
+    except laboratory.MISSING as missing:
+        sys.stderr.write(f"hopscope: {name} cannot be run here: {missing}\n")
+        raise typer.Exit(CANNOT_TELL) from None
     if as_json:
         sys.stdout.write(json.dumps(outcome.evidence(), indent=2) + "\n")
     else:
@@ -61,8 +66,15 @@ def run(
 def _laboratory() -> Any:
     if not (TESTS / "ingress" / "faults").is_dir():
         raise typer.BadParameter(
-            "the laboratory is in the repository, not in the installed package; run it from there."
+            "the laboratory is in the repository, not in the installed package; there, after "
+            "`make run`, it is .venv/bin/hopscope lab."
         )
     if str(TESTS) not in sys.path:
         sys.path.insert(0, str(TESTS))
-    return import_module("ingress.faults.fault_lab")
+    try:
+        return import_module("ingress.faults.fault_lab")
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f"the laboratory needs the packages of the tests ({error}); after `make run` it is "
+            ".venv/bin/hopscope lab."
+        ) from None

@@ -11,6 +11,8 @@ lone         issued by an intermediate authority that is not sent along; `full` 
 import subprocess
 from pathlib import Path
 
+from programs import require
+
 NAME = "voice.example.com"
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 # Python 3.13 wants an authority to say what its key is for, and all to name who signed them.
@@ -58,7 +60,7 @@ def _join(folder: Path, name: str, *parts: str) -> None:
 
 
 def _openssl(folder: Path, *arguments: str) -> None:
-    command = ["openssl", *arguments]
+    command = [require("openssl"), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
+
 from doctor.diagnosis.examination import examine
 from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Hop, Probe, as_json
@@ -30,6 +32,8 @@ Progress = Callable[[str], None]
 CONNECT_S = 1.0
 ECHO_S = 1.0
 LABORATORIES = 4
+# What a case raises that cannot be run here: a program is missing, or did not serve in time.
+MISSING = (pytest.skip.Exception, pytest.fail.Exception, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def list_cases() -> list[Case]:
 
 
 def run(name: str, progress: Progress = lambda _: None) -> tuple[Seen, Outcome]:
-    """For `hopscope lab run NAME`. Raises KeyError for a name that is no case's."""
+    """For `hopscope lab run NAME`. Raises KeyError for a name that is no case's, and MISSING."""
     case = {each.name: each for each in all_cases()}[name]
     with (
         tempfile.TemporaryDirectory() as folder,
