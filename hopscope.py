@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
+from typer.main import get_command
 
 from deployment.command import ingress
 from doctor.commands.call import call
@@ -34,6 +35,7 @@ from proxy.history_command import Kept, history, show, tap
 from proxy.logs import LogWriter
 from proxy.routes import Upstream
 from proxy.settings import Settings, SettingsError, load_settings
+from proxy.usage import complaint, plain_flags
 
 BROKEN, USAGE = 1, 64
 INTERRUPTED = 130  # as shells report SIGINT
@@ -365,11 +367,12 @@ def _print_json(value: object) -> None:
 
 def main() -> None:
     """The console script. Usage errors end with 64, and so do settings that are refused."""
+    command: Any = get_command(app)
+    plain_flags(command)
     try:
-        code = app(standalone_mode=False)
+        code = command(standalone_mode=False)
     except typer.TyperException as error:
-        message = error.format_message()  # empty where the help was printed instead
-        code = _complain(f"{message} See `hopscope --help`." if message else "", USAGE)
+        code = _complain(complaint(error, sys.argv[1:], command.commands), USAGE)
     except (SettingsError, GatewaySettingsError) as error:
         code = _complain(str(error), USAGE)
     except (HistoryError, DialError, OSError) as error:

@@ -229,8 +229,14 @@ def _read_table(file: Path) -> dict[str, Any]:
     """[gateway] of a file; the rest of it is the sidecar's."""
     try:
         table = tomllib.loads(file.read_text("utf-8")).get("gateway", {})
-    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: is not TOML: {error}") from None
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: there is no such file; is the path right?") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file}: is not UTF-8 text") from None
     if not isinstance(table, dict):
         raise SettingsError(f"gateway = {table!r}: should be a table, [gateway]")
     return table

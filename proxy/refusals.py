@@ -94,3 +94,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
         return annotation
     models = (_model_in(part) for part in getattr(annotation, "__args__", ()))
     return next((model for model in models if model is not None), None)
+
+
+def unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file could not be read, without Python's numbers and class names."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; is the path right?"
+    return error.strerror or str(error)

@@ -35,7 +35,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from proxy.capture import Captures
 from proxy.http1 import TOKEN
 from proxy.media import Read, Sampling
-from proxy.refusals import Refusals, nearest
+from proxy.refusals import Refusals, nearest, unreadable
 from proxy.routes import HeaderEdits, Route, Upstream
 
 DEFAULT_FILE = Path("hopscope.toml")
@@ -332,8 +332,10 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     try:
         written = tomllib.loads(chosen.read_text("utf-8")) if chosen else {}
-    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{chosen}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{chosen}: is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{chosen}: {unreadable(error)}") from None
     written.pop(_GATEWAY, None)
     given = {name: value for name, value in flags.items() if value is not None}
 

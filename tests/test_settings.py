@@ -231,7 +231,7 @@ def test_a_file_that_is_not_toml_is_refused_by_its_name(text: bytes) -> None:
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
-    assert "No such file" in refusal(file=missing)
+    assert refusal(file=missing) == f"{missing}: there is no such file; is the path right?"
     assert str(missing) in refusal(file=missing)
 
 
