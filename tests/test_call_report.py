@@ -152,6 +152,22 @@ def test_a_barge_in_without_clear_is_told() -> None:
     assert "barging in: no clear came; no answer" in printed(called(stream(turns=[turn])))
 
 
+@pytest.mark.parametrize("port", ["", ":443"])
+def test_a_stream_on_the_webhooks_way_is_not_remarked_on(port: str) -> None:
+    report = stream(url=f"wss://voice.example.com{port}/voice/stream")
+    assert "by way of" not in printed(called(report))
+
+
+def test_a_stream_that_goes_another_way_than_its_webhook_is_remarked_on() -> None:
+    elsewhere = stream(url="wss://gateway.example.com/voice/stream")
+    assert printed(called(elsewhere), width=200).splitlines()[-1] == (
+        "the stream went to gateway.example.com:443, not by way of voice.example.com:443 as the "
+        "webhook did; is the gateway's public URL right?"
+    )
+    never_dialled = stream(url="wss://[::1/", status=None)
+    assert "by way of" not in printed(called(never_dialled))
+
+
 def test_warnings_and_remarks_are_one_line_each() -> None:
     report = called(stream(), is_signed=False)
     report.warn(Objection(31951, "event is 'x'"), Objection(None, "<Dial> is not simulated"))

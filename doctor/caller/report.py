@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -78,6 +79,7 @@ def _lines(report: CallReport) -> Iterator[Text]:
         yield from _error(report)
     for objection in report.warnings:
         yield Text(_printable(f"{objection.code or 'remark'}  {objection.saw}"), "yellow")
+    yield from _elsewhere(report)
     if not report.is_signed:
         yield Text(
             "unsigned: TWILIO_AUTH_TOKEN is not set, so a gateway that checks signatures refuses",
@@ -167,6 +169,23 @@ def _error(report: CallReport) -> Iterator[Text]:
         yield Text(f"  from     {_printable(fields)}")
     yield Text(f"  means    {known.cause}")
     yield Text(f"  look at  {known.look_at}")
+
+
+def _elsewhere(report: CallReport) -> Iterator[Text]:
+    """A stream that goes another way than its webhook says nothing of the webhook's hops."""
+    for stream in report.streams:
+        if stream.status is None or report.webhook is None:
+            continue
+        host, webhook = _authority(stream.url), _authority(report.webhook.url)
+        if host != webhook:
+            told = f"the stream went to {host}, not by way of {webhook} as the webhook did"
+            yield Text(_printable(f"{told}; is the gateway's public URL right?"), "yellow")
+
+
+def _authority(url: str) -> str:
+    """Name and port of a URL that was dialled, the port spelled where its scheme implies it."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme in ('https', 'wss') else 80)}"
 
 
 def _printable(text: str) -> str:
