@@ -273,7 +273,9 @@ class Admin:
         name, pairs = request.match_info["id"], self._sidecar.relay.pairs
         ids = [key for key, pair in pairs.items() if name in (key, pair.session.media.call_sid)]
         if not ids:
-            raise web.HTTPNotFound(text="no session of this id or CallSid runs\n")
+            raise web.HTTPNotFound(
+                text="no session of this id or CallSid runs; the live page lists those that do\n"
+            )
         if self._sidecar.relay.capture(ids[-1], self._sidecar.captures) is None:
             raise web.HTTPConflict(text="its frames can't be followed at this moment; try again\n")
         return web.json_response({"id": ids[-1]}, status=201)

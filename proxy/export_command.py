@@ -23,6 +23,10 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of `hopscope history`, or
 AdminUrl = Annotated[
     str, typer.Option("--admin", help="The sidecar's admin address.", metavar="URL")
 ]
+_NOT_CAPTURED = (
+    "no frame was captured: run `hopscope capture ID` while the stream runs, or set\n"
+    "capture = true in its [[route]] before it begins"
+)
 DEFAULT_ADMIN = "http://127.0.0.1:9101"
 
 
@@ -55,6 +59,8 @@ def export(
     if not any((har_file, lines_file, wav_file, pcapng_file)):
         _fail("name at least one file: --har, --jsonl, --wav or --pcapng", USAGE)
     captured, lines = _fetch(admin, name[:_NAME_LIMIT])
+    if wav_file and not captured.frames:
+        _fail(f"{wav_file}: {_NOT_CAPTURED}", BROKEN)
     written: list[tuple[Path, bytes]] = []
     try:
         if har_file:
@@ -69,11 +75,11 @@ def export(
         _fail(str(error), BROKEN)
     for file, content in written:
         _write(file, content)
+    files = [f"{file} ({len(content)} bytes)" for file, content in written if str(file) != "-"]
+    if files:
+        sys.stderr.write(f"wrote {', '.join(files)}\n")
     if not captured.frames:
-        sys.stderr.write(
-            "no frame was captured: run `hopscope capture ID` while the stream runs, or set\n"
-            "capture = true in its [[route]] before it begins\n"
-        )
+        sys.stderr.write(f"{_NOT_CAPTURED}\n")
     elif captured.dropped:
         sys.stderr.write(f"{captured.dropped} older frames had made room (capture.session_bytes)\n")
 
@@ -127,5 +133,6 @@ async def _request(method: str, url: str) -> tuple[int, str]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    for line in message.splitlines():
+        sys.stderr.write(f"hopscope: {line}\n")
     raise typer.Exit(code)

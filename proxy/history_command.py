@@ -49,9 +49,17 @@ def history(
     if as_json:
         _print_json({"handshakes": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
     elif not rows:
-        sys.stderr.write("no recorded exchange matches\n")
+        _say_that_none_matches(query)
     else:
         report.print_rows(Console(), rows)
+
+
+def _say_that_none_matches(query: Query) -> None:
+    """A history without handshakes is a finding, too: webhooks came, and no upgrade did."""
+    asked_for = query.ingress or query.outcome or query.call_sid
+    what = "no recorded exchange" if query.kind is None else "no recorded handshake"
+    hint = "" if query.kind is None else "; --all lists plain requests, too"
+    sys.stderr.write(f"{what}{' matches' if asked_for else ''}{hint}\n")
 
 
 def show(

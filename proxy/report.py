@@ -193,7 +193,18 @@ def event_line(event: str, fields: Row) -> Text:
         return Text.assemble((f"{event}  ", "red"), _missing_words(fields))
     told = {name: value for name, value in fields.items() if name not in ("at", "level")}
     at = f"{fields['at']}  " if "at" in fields else ""
-    return Text.assemble((f"{event}  ", "dim"), at, json.dumps(told, ensure_ascii=False))
+    return Text.assemble((f"{event}  ", "dim"), at, _pairs(told))
+
+
+def _pairs(fields: Row) -> str:
+    """name=value of what is known; words with spaces, and what has parts, as JSON."""
+    told = ((name, value) for name, value in fields.items() if value is not None)
+    return " ".join(
+        f"{name}={value}"
+        if isinstance(value, str) and not set(value) & set(' "=')
+        else f"{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in told
+    )
 
 
 def _missing_words(missing: Row) -> str:

@@ -20,7 +20,6 @@ from proxy.history import Book, History
 
 ROOT = Path(hopscope.__file__).parent
 PATIENCE_S = 30.0
-NAME = "voice.example.com"
 
 
 class Ended(NamedTuple):
@@ -198,74 +197,6 @@ def test_wrong_usage_is_said_in_one_line_and_ends_with_64(
     assert complaint in said
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        pytest.param(
-            ["call", "--calls", "0", "http://a/"],
-            "Invalid value for '--calls': Input should be greater than or equal to 1. "
-            "See `hopscope call --help`.",
-            id="out of range",
-        ),
-        pytest.param(
-            ["compare", NAME],
-            f"the URL of an ingress = '{NAME}': has no scheme; did you mean https://{NAME}? "
-            "See `hopscope compare --help`.",
-            id="a question",
-        ),
-        pytest.param(
-            ["ingress", "nginx", "--part", "all of it"],
-            "Invalid value for '--part': 'all of it' is not one of 'config', 'hops', 'readme', "
-            "'systemd', 'launchd', 'all'. See `hopscope ingress --help`.",
-            id="a word of Typer's",
-        ),
-        pytest.param(
-            ["prxy"],
-            "No such command 'prxy'. Did you mean 'proxy'? See `hopscope --help`.",
-            id="no verb",
-        ),
-        pytest.param(
-            ["call", "http://a/", "--say", "none.wav"],
-            "No such file or directory: 'none.wav'. See `hopscope call --help`.",
-            id="no such recording",
-        ),
-        pytest.param(
-            ["lab", "run"],
-            "Missing argument 'NAME'. See `hopscope lab --help`.",
-            id="a verb of two",
-        ),
-    ],
-)
-def test_a_complaint_is_a_sentence_that_names_the_help_of_its_verb(
-    run: Run, arguments: list[str], said: str
-) -> None:
-    assert run(*arguments) == Ended(64, "", f"hopscope: {said}\n")
-
-
-@pytest.mark.parametrize("verb", ["", "proxy", "call", "lab run"])
-def test_help_shows_no_value_behind_a_flag(run: Run, verb: str) -> None:
-    printed = run(*verb.split(), "--help").out
-    assert "--help" in printed
-    assert "<bool>" not in printed
-
-
-@pytest.mark.parametrize("listed", ["proxy", "gateway"])
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        pytest.param(b"a = [", "is not TOML: Invalid value", id="no TOML"),
-        pytest.param(b"\xff\xfe", "is not UTF-8 text", id="no text"),
-    ],
-)
-def test_settings_that_cannot_be_read_say_what_they_are(
-    run: Run, listed: str, content: bytes, complaint: str
-) -> None:
-    Path("own.toml").write_bytes(content)
-    ended = run(listed, "--config", "own.toml")
-    assert (ended.code, ended.out) == (64, "")
-    assert ended.err.startswith(f"hopscope: own.toml: {complaint}")
-
-
 @pytest.mark.parametrize("verb", [["proxy"], ["history"], ["show", "an id"]], ids=" ".join)
 def test_wrong_settings_are_each_said_in_a_line_and_end_with_64(run: Run, verb: list[str]) -> None:
     Path("hopscope.toml").write_text('listn = "a"\n[limits]\nhead_bytes = 1\n')
@@ -316,6 +247,22 @@ def test_history_for_people_is_a_line_for_each_row(run: Run, book: Path) -> None
     assert [row.split()[1] for row in ended.out.splitlines()] == [
         line(number)["id"] for number in (3, 2, 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no recorded handshake; --all lists plain requests, too\n"),
+        (["--call", "CA9"], "no recorded handshake matches; --all lists plain requests, too\n"),
+        (["--all"], "no recorded exchange\n"),
+    ],
+)
+def test_an_empty_history_says_what_it_was_asked_for(
+    run: Run, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    file = tmp_path / "empty.sqlite3"
+    History(Book(file, rows=1000, days=1)).close()
+    assert run("history", "--file", file, *arguments) == Ended(0, "", said)
 
 
 def test_show_prints_one_row_with_both_heads(run: Run, book: Path) -> None:

@@ -269,8 +269,15 @@ def test_events_are_printed_as_they_come() -> None:
     assert second == (
         "session    01m83jyaf0ew4yqxhm  7.0 s, 2 / 1 frames, close_handshake 1011 by server"
     )
-    assert third == 'draining  {"sessions": 0}'
+    assert third == "draining  sessions=0"
     assert asked.startswith(b"GET /api/events HTTP/1.1\r\n")
+
+
+def test_an_event_of_the_gateway_is_told_in_pairs_and_what_is_not_known_is_left_out() -> None:
+    turn = {"call_sid": "CA1", "agent": "Of course.", "ms": {"reply": 9}, "error": None, "was": ""}
+    assert event_line("turn", turn).plain == (
+        'turn  call_sid=CA1 agent="Of course." ms={"reply": 9} was='
+    )
 
 
 MISSING = {
@@ -317,8 +324,8 @@ def test_the_token_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_events_that_break_off_end_the_watching() -> None:
-    text, _ = followed(OK, event("draining", {}), b"ff\r\ncut")
-    assert text == "draining  {}\n"
+    text, _ = followed(OK, event("draining", {"a": 1}), b"ff\r\ncut")
+    assert text == "draining  a=1\n"
 
 
 def test_a_refusal_is_told_with_its_reason() -> None:

@@ -33,12 +33,13 @@ class Captured:
 
 def parse_lines(lines: Iterable[str]) -> Captured:
     """Read what `hopscope export --jsonl` wrote. Raises ValueError, naming the line."""
-    parsed = []
-    for number, line in enumerate(lines, 1):
-        try:
-            parsed.append(json.loads(line))
-        except (ValueError, RecursionError):
-            raise ValueError(f"line {number} is no JSON") from None
+    parsed: list[Any] = []
+    try:
+        parsed.extend(json.loads(line) for line in lines)
+    except UnicodeDecodeError:
+        raise ValueError("is no text; `hopscope export --jsonl` writes what is read here") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"line {len(parsed) + 1} is no JSON") from None
     if not parsed or not isinstance(parsed[0], dict) or parsed[0].get("hopscope") != "capture":
         raise ValueError(
             "line 1 is not the head of a capture; `hopscope export --jsonl` writes one"

@@ -3,10 +3,14 @@
 import base64
 import http.client
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
 from websockets.frames import Frame, Opcode
 
+from hopscope import app
 from peers import RawUpstream, RunningSidecar, StartSidecar
 from proxy.redact import HIDDEN
 
@@ -110,4 +114,22 @@ def test_a_capture_of_many_frames_is_told_whole(
     lines = _until_captured(sidecar, session_id, 20)[1:]
     told = [base64.b64decode(line["base64"]) for line in lines]
     assert told == [bytes([n]) * 20_000 for n in range(20)]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [("--har", 0, "wrote "), ("--wav", 1, "hopscope: ")],
+)
+def test_export_of_a_stream_that_was_not_captured_says_how_to_capture(
+    sidecar: RunningSidecar, upstream: RawUpstream, tmp_path: Path, kind: str, code: int, said: str
+) -> None:
+    client, _ = sidecar.upgrade(upstream)
+    session_id = sidecar.event("handshake")["id"]
+    file = tmp_path / "call"
+    admin = f"http://127.0.0.1:{sidecar.admin_port}"
+    done = CliRunner().invoke(app, ["export", session_id, kind, str(file), "--admin", admin])
+    assert (done.exit_code, file.exists()) == (code, code == 0)
+    assert done.output.startswith(f"{said}{file}")
+    assert "no frame was captured: run `hopscope capture ID` while the stream runs" in done.output
     client.close()

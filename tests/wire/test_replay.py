@@ -144,6 +144,16 @@ def test_the_command_tells_it_and_its_exit_code(tmp_path: Path) -> None:
     _run(work())
 
 
+def test_a_recording_is_no_capture_and_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "call.wav"
+    file.write_bytes(b"RIFF\xd4\x00")
+    done = CliRunner().invoke(app, ["replay", str(file), "--to", "ws://127.0.0.1:1/"])
+    assert (done.exit_code, done.output) == (
+        64,
+        f"{file}: is no text; `hopscope export --jsonl` writes what is read here\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
