@@ -71,7 +71,8 @@ def _row_line(row: Row) -> Text:
     outcome.pad_right(max(20 - len(outcome), 0))
     ending = _session_words(row["session"]) if row.get("session") else ""
     way = f"{row['method'] or '?'} {row['target'] or '?'}"
-    told = "; ".join(filter(None, (_flaws(row), ending)))
+    probe = "a probe of the doctor's" if row.get("probe_id") else ""
+    told = "; ".join(filter(None, (_flaws(row), ending, probe)))
     return Text.assemble(
         f"{row['at']}  {row['id']}  ",
         outcome,

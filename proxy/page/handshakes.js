@@ -26,7 +26,8 @@ export class Handshakes {
     this._list = find("handshakes");
     this._items = new Map(); // id to {row, element}, newest last
     this._waiting = [];
-    this._filters = { ingress: find("by-ingress"), outcome: find("by-outcome"), text: find("by-text") };
+    this._probes = new Set(); // ids of what the doctor sent
+    this._filters = { ingress: find("by-ingress"), outcome: find("by-outcome"), text: find("by-text"), probes: find("by-probes") };
     for (const filter of Object.values(this._filters)) filter.addEventListener("input", () => this._filter());
     find("filters").addEventListener("submit", (event) => event.preventDefault());
     this._list.addEventListener("keydown", (event) => this._move(event));
@@ -34,12 +35,14 @@ export class Handshakes {
 
   /** Rows of the history, newest first: those that are not in the list yet. */
   load(rows) {
+    for (const row of rows) if (row.probe_id) this._probes.add(row.id);
     for (const row of [...rows].reverse()) if (!this._items.has(row.id)) this._add(row, false);
     this._settle();
   }
 
   /** One that has just come. Many at once are shown together, with the next frame. */
   receive(row) {
+    if (row.probe_id) this._probes.add(row.id);
     if (this._waiting.push(row) > 1) return;
     requestAnimationFrame(() => {
       for (const each of this._waiting) if (!this._items.has(each.id)) this._add(each, true);
@@ -62,13 +65,22 @@ export class Handshakes {
     this._settle();
   }
 
+  isProbe(id) {
+    return this._probes.has(id);
+  }
+
   /** The newest row that a route took, by its upstream. */
   newestOf(upstream) {
-    return [...this._items.values()].reverse().find(({ row }) => row.upstream === upstream)?.row;
+    return this._newest((row) => row.upstream === upstream);
   }
 
   get newest() {
-    return [...this._items.values()].reverse().find(({ row }) => row.outcome !== "never_arrived")?.row;
+    return this._newest((row) => row.outcome !== "never_arrived");
+  }
+
+  /** Of calls: what the doctor sends past an ingress, to each hop by itself, is no call's way. */
+  _newest(fits) {
+    return [...this._items.values()].reverse().find(({ row }) => !row.probe_id && fits(row))?.row;
   }
 
   _add(row, isNew) {
@@ -91,12 +103,13 @@ export class Handshakes {
   }
 
   _filter() {
-    const { ingress, outcome, text } = this._filters;
+    const { ingress, outcome, text, probes } = this._filters;
     const wanted = text.value.trim().toLowerCase();
     let shown = 0;
     for (const { row, element } of this._items.values()) {
       const fits = (!ingress.value || row.ingress === ingress.value) &&
         (!outcome.value || row.outcome === outcome.value) &&
+        (probes.checked || !row.probe_id) &&
         (!wanted || `${row.call_sid ?? ""} ${row.target ?? ""} ${row.id}`.toLowerCase().includes(wanted));
       if (element.hidden === fits) element.hidden = !fits;
       shown += fits;
@@ -135,7 +148,7 @@ function summaryOf(row) {
   return make("summary", {},
     make("time", { class: "mono", datetime: row.at }, clock(row.at)),
     make("span", { class: `outcome ${tone(row.outcome)}` }, `${words(row.outcome)}${status}`),
-    make("span", { class: "ingress" }, row.ingress),
+    make("span", { class: "ingress" }, row.probe_id ? `${row.ingress}, probe` : row.ingress),
     make("span", { class: "client mono" }, row.client ?? "unix"),
     make("span", { class: "path mono" }, row.target ?? "no request line"),
     make("span", { class: "time mono" }, row.phases_ms?.total == null ? "" : `${row.phases_ms.total.toFixed(1)} ms`),

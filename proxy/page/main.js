@@ -24,7 +24,7 @@ async function load() {
   const { handshakes: rows } = await get(`/api/handshakes?limit=${LOADED}`);
   handshakes.load(rows);
   sessions.forget();
-  for (const row of [...rows].reverse()) if (row.session?.ending) sessions.end(row.session, endOf(row));
+  for (const row of [...rows].reverse()) if (row.session?.ending && !row.probe_id) sessions.end(row.session, endOf(row));
   if (index.can_examine && find("doctor").hidden) offerDoctor();
   await look();
 }
@@ -39,7 +39,7 @@ async function look() {
 
 function receive(event, data) {
   if (event === "handshake") handshakes.receive(data);
-  else if (event === "session") sessions.end(data);
+  else if (event === "session") handshakes.isProbe(data.id) || sessions.end(data);
   else if (event === "stream_never_arrived") handshakes.receiveMissing(data);
   else if (event === "draining") index.is_draining = true;
   if (event === "handshake" || event === "session") look().catch(lost);

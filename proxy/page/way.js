@@ -1,6 +1,6 @@
 // The hops of a call in a line: who came last, the sidecar, and each route with its gateway.
 
-import { find, make } from "./dom.js";
+import { clock, find, make } from "./dom.js";
 import { tone, words } from "./handshakes.js";
 
 const BROKEN = new Set(["unreachable", "timeout", "upstream_closed"]);
@@ -10,7 +10,7 @@ export function showWay(index, handshakes, running) {
   const isLost = newest?.outcome === "not_an_upgrade";
   const ingress = newest && newest.ingress !== "unknown" ? newest.ingress : "ingress";
   const parts = [
-    hop(ingress, newest ? `last seen ${new Date(newest.at).toLocaleTimeString()}` : "nothing came yet"),
+    hop(ingress, newest ? `last seen ${clock(newest.at)}` : "nothing came yet"),
     hop("Hopscope", index.is_draining ? "draining" : `listens at ${index.listen ?? "nothing"}, ${running} running`, isLost),
   ];
   for (const route of index.routes) {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -15,7 +16,7 @@ from browser.pages import DESKTOP, PHONE, Page, open_browser
 from calls.gateways_at_work import TOKEN, at_work, run, simple_cast
 from doctor.addresses import Address
 from peers import KEY, RunningSidecar
-from programs import HopscopeProcess, dial
+from programs import PATIENCE_S, HopscopeProcess, dial
 from proxy.admin import Admin
 from proxy.settings import HostPort
 
@@ -125,6 +126,30 @@ def test_the_list_is_filtered_and_walked_by_keys(page: Page, hopscope: HopscopeP
     assert page.driver.switch_to.active_element == shown[1]  # and not the hidden one between
     shown[1].send_keys(Keys.SPACE)
     page.until_says("#handshakes details[open] .why", "HS01")
+
+
+def test_probes_of_the_doctor_do_not_stand_between_the_calls(
+    page: Page, hopscope: HopscopeProcess
+) -> None:
+    _send(hopscope.port, STRIPPED)
+    arming = Request(f"http://127.0.0.1:{hopscope.admin_port}/api/probes", method="POST")
+    with urlopen(arming, timeout=PATIENCE_S) as answer:
+        probe_id = json.load(answer)["id"]
+    probe = f"X-Hopscope-Probe: {probe_id}\r\nX-Real-IP".encode()
+    _send(
+        hopscope.port, STRIPPED.replace(b"/voice/stream", b"/probed").replace(b"X-Real-IP", probe)
+    )
+    page.open(hopscope.admin_port)
+    page.until_says("#handshakes-count", "1 of 2")
+    page.until_says("#way", "last seen")
+    [shown] = [found for found in page.all("#handshakes summary") if found.is_displayed()]
+    assert "/voice/stream" in shown.text
+    page.one("#by-probes").click()
+    page.until_says("#handshakes-count", "2")
+    newest = page.all("#handshakes summary")[0]
+    assert "/probed" in newest.text
+    assert ", probe" in newest.text
+    assert page.complaints() == []
 
 
 def test_a_thousand_handshakes_stay_in_view_and_no_more(
