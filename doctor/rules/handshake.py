@@ -50,7 +50,7 @@ def upgrade_stripped(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
             proxy_set_header Host $http_host;
             proxy_read_timeout 1h;
         }
-        A location with any proxy_set_header of its own inherits none from outside.
+        # A location with any proxy_set_header of its own inherits none from outside.
     Fix apache:
         ProxyPass /voice/ http://127.0.0.1:8080/voice/ upgrade=websocket
         (2.4.47 and later; before, mod_proxy_wstunnel and ws://127.0.0.1:8080/voice/stream)

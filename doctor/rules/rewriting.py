@@ -49,7 +49,7 @@ def target_rewritten(sight: Sight, upgrade: Exchange, arrival: Arrival) -> str |
             proxy_set_header Host $http_host;
             proxy_read_timeout 1h;
         }
-        With a path, even a lone slash, nginx replaces the location's prefix by it.
+        # With a path, even a lone slash, nginx replaces the location's prefix by it.
     Fix tailscale:
         tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:8080/voice/stream
         (a mount is stripped, so the target repeats it; or mount / alone)

@@ -29,7 +29,8 @@ function report({ diagnosis, html }) {
     make("p", { class: `verdict ${diagnosis.verdict}` }, diagnosis.sentence),
     ...diagnosis.findings.map((finding) => make("div", { class: "why" },
       make("h3", {}, `${finding.rule} ${finding.slug} at ${finding.hop}`),
-      make("p", {}, finding.saw), make("pre", {}, finding.fix))),
+      // The sentence above says it of the first.
+      diagnosis.sentence.startsWith(finding.saw.slice(1), 1) ? null : make("p", {}, finding.saw), make("pre", {}, finding.fix))),
     make("button", { type: "button", onclick: () => save(html) }, "Save the whole report"),
   ];
 }

@@ -16,7 +16,7 @@ from browser.pages import DESKTOP, PHONE, Page, open_browser
 from calls.gateways_at_work import TOKEN, at_work, run, simple_cast
 from doctor.addresses import Address
 from peers import KEY, RunningSidecar
-from programs import PATIENCE_S, HopscopeProcess, dial
+from programs import PATIENCE_S, HopscopeProcess, dial, free_port
 from proxy.admin import Admin
 from proxy.settings import HostPort
 
@@ -186,6 +186,16 @@ def test_the_doctor_is_asked_and_its_report_saved(
         assert sentence
         assert page.complaints() == []
     assert sentence in report.read_text()
+
+
+def test_what_the_doctor_found_is_said_once(page: Page, hopscope: HopscopeProcess) -> None:
+    page.open(hopscope.admin_port)
+    page.until(lambda: page.one("#doctor").is_displayed(), "the doctor's button")
+    page.one("#public-url").send_keys(f"http://127.0.0.1:{free_port()}")
+    page.one("#doctor button").click()
+    page.until_says("#diagnosis .why h3", "NE02 connection-refused")
+    assert page.text("#diagnosis").lower().count("nothing listens") == 1
+    assert page.all("#diagnosis .why pre")
 
 
 def test_a_token_is_asked_for_and_a_wrong_one_is_not_taken(
