@@ -65,6 +65,7 @@ def ingress(
             certificate=certificate,
             key=key,
             tunnel=tunnel,
+            is_one_file=name == "haproxy",
         )
         files = (*ingress_files(known, site), *hopscope_files())
     except SiteError as error:

@@ -28,8 +28,12 @@ def read_site(
     certificate: str | None = None,
     key: str | None = None,
     tunnel: str | None = None,
+    is_one_file: bool = False,
 ) -> Site:
-    """Raises SiteError, and the SettingsErrors of proxy and gateway for settings that are wrong."""
+    """Raises SiteError, and the SettingsErrors of proxy and gateway for settings that are wrong.
+
+    `is_one_file` says that the ingress reads a certificate with its key from one file.
+    """
     gateway = read_settings(file, public_url=public_url)
     sidecar = load_settings(file)
     public = gateway.public_url
@@ -40,7 +44,7 @@ def read_site(
         )
     if public.scheme != "https":
         raise SiteError(f"public_url = '{public}': should be https://: the ingress speaks TLS")
-    if (certificate is None) != (key is None):
+    if (certificate is None) != (key is None) and not (certificate and is_one_file):
         raise SiteError("--certificate and --key go together")
     # Twilio's debugger has a path only where somebody wants it: it makes no folder wider.
     unasked = {"debugger"} - gateway.paths.model_fields_set

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from deployment.catalogue import INGRESSES, hopscope_files, ingress_files
+from deployment.command import ingress
 from deployment.files import PARTS, fill
 from deployment.folder import OccupiedError, write_files
 from deployment.reading import read_site
@@ -207,6 +209,23 @@ def test_what_no_configuration_can_be_written_for_is_refused(
 ) -> None:
     with pytest.raises(SiteError, match=word):
         read_site(**values)
+
+
+def test_a_certificate_goes_alone_where_its_file_holds_the_key() -> None:
+    url = "https://a.example"
+    site = read_site(public_url=url, certificate="/a.pem", is_one_file=True)
+    assert (site.certificate, site.key) == ("/a.pem", None)
+    with pytest.raises(SiteError, match="go together"):
+        read_site(public_url=url, key="/a.key", is_one_file=True)
+
+
+def test_the_command_takes_a_certificate_alone_for_haproxy_and_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ingress("haproxy", public_url="https://a.example", certificate="/a/b.pem")
+    assert "ssl crt /a/b.pem " in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter, match="go together"):
+        ingress("nginx", public_url="https://a.example", certificate="/a/b.pem")
 
 
 def test_secrets_are_not_asked_for(tmp_path: Path) -> None:
