@@ -33,7 +33,7 @@ CONNECT_S = 1.0
 ECHO_S = 1.0
 LABORATORIES = 4
 # What a case raises that cannot be run here: a program is missing, or did not serve in time.
-MISSING = (pytest.skip.Exception, pytest.fail.Exception, RuntimeError)
+MISSING = (pytest.skip.Exception, pytest.fail.Exception, StartError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import hopscope
 import programs
 from doctor.commands import lab as lab_command
 from ingress.faults import fault_lab
+from ingress.faults.fault_chains import StartError
 from ingress.tunnels import tools
 
 Run = Callable[..., tuple[object, str, str]]
@@ -64,7 +65,7 @@ def test_a_program_that_does_not_serve_in_time_is_told_in_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def late(*_: object) -> None:
-        raise RuntimeError("nginx does not serve")
+        raise StartError("nginx does not serve")
 
     monkeypatch.setattr(fault_lab, "run", late)
     assert run("run", "nginx/h01-no-upgrade-headers") == (
