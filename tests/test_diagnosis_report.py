@@ -165,3 +165,4 @@ def test_a_page_is_found_by_id_or_name(name: str) -> None:
 def test_the_nearest_name_is_offered_for_a_wrong_one() -> None:
     assert find_pages("upgrade-striped") == ((), "upgrade-stripped")
     assert find_pages("qqqq") == ((), "")
+    assert find_pages("HS1") == ((), "hs01")

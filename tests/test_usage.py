@@ -1,5 +1,6 @@
 """The words of the command line: complaints that are sentences, help that promises no more."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_help_shows_no_value_behind_a_flag(run: Run, verb: str) -> None:
     printed = run(*verb.split(), "--help").out
     assert "--help" in printed
     assert "<bool>" not in printed
+
+
+def test_a_page_is_there_for_machines(run: Run) -> None:
+    ended = run("explain", "upgrade-stripped", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    [page] = json.loads(ended.out)
+    assert (page["id"], page["slug"], page["level"]) == ("HS01", "upgrade-stripped", "error")
+    assert page["text"] == run("explain", "HS01").out
 
 
 @pytest.mark.parametrize("listed", ["proxy", "gateway"])

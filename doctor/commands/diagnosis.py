@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -34,7 +35,8 @@ def doctor(
         typer.Option(help="Dial the public name at this address.", metavar="HOST:PORT"),
     ] = None,
     config: Annotated[
-        list[Path] | None, typer.Option(help="An ingress configuration to read, too.")
+        list[Path] | None,
+        typer.Option(help="An ingress configuration to read, too.", metavar="FILE"),
     ] = None,
     idle: Annotated[
         float,
@@ -149,6 +151,7 @@ def rules(as_json: AsJson = False) -> None:
 
 def explain(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="An id or its name.")],
+    as_json: AsJson = False,
 ) -> None:
     """Print the page of a rule: why, how it is told, how it is mended."""
     from doctor.diagnosis.pages import find_pages
@@ -157,6 +160,9 @@ def explain(
     if not found:
         hint = f" Did you mean {near}?" if near else ""
         raise typer.BadParameter(f"there is no rule {rule!r}.{hint} `hopscope rules` lists all.")
+    if as_json:
+        print_json([asdict(page) for page in found])
+        return
     sys.stdout.write("\n".join(page.text for page in found))
 
 

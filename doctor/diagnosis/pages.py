@@ -1,5 +1,6 @@
 """The pages of all rules, of the doctor and of the linters, for `hopscope rules` and `explain`."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -37,7 +38,9 @@ def find_pages(name: str) -> tuple[tuple[Page, ...], str]:
     if found:
         return found, ""
     names = [name for page in known for name in (page.id.lower(), page.slug)]
-    near = get_close_matches(wanted, names, 1)
+    # "hs1" is meant for hs01 before it is for hs21, which is as near by its letters.
+    padded = re.sub(r"(?<=[a-z])\d$", r"0\g<0>", wanted)
+    near = [padded] if padded in names else get_close_matches(wanted, names, 1)
     return (), near[0] if near else ""
 
 
