@@ -292,6 +292,7 @@ def _beside(settings: GatewaySettings) -> Callable[..., Any]:
         running = running_gateway(settings, keep, sidecar.telemetry.show)
         async with _attended(sidecar, admin), running as (gateway, address):
             admin.collectors.append(gateway.events.registry)
+            sidecar.at_drain.append(gateway.take_no_calls)
             yield gateway, address
 
     return beside

@@ -114,9 +114,13 @@ class Gateway:
             if isinstance(failure, BaseException) and not isinstance(failure, ProviderError):
                 raise failure
 
+    def take_no_calls(self) -> None:
+        """Tell who calls now that we are closing; what was promised is still served."""
+        self.is_draining = True
+
     async def drain(self) -> None:
         """Take no new calls, and let the running ones end, for gateway.drain_seconds at most."""
-        self.is_draining = True
+        self.take_no_calls()
         until = time.monotonic() + self.settings.drain_seconds
         while time.monotonic() < until and (  # noqa: ASYNC110 - time alone ends a promise
             self.streams.are_running or self.streams.are_expected

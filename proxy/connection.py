@@ -55,6 +55,7 @@ class Connection:
         self.client = client
         self.peer = peer
         self.is_idle = True  # between requests
+        self._is_stopped = False
         self._place: str | None = None  # the client that this connection counts for
         self._served = 0  # requests so far
         self._loop = asyncio.get_running_loop()
@@ -73,6 +74,7 @@ class Connection:
 
     def stop(self) -> None:
         """The sidecar drains: an idle connection is closed, a busy one after its response."""
+        self._is_stopped = True
         if self.is_idle:
             self.client.interrupt()
 
@@ -121,7 +123,7 @@ class Connection:
         if not self._served and not self.sidecar.settings.proxy_protocol:
             self._enter_by_address()
         while not client.buffer:
-            if client.eof or client.is_gone or self.sidecar.is_draining:
+            if client.eof or client.is_gone or self._is_stopped:
                 return None
             if not await changed(deadline, client):
                 return None
@@ -264,8 +266,12 @@ class Connection:
             sidecar.probes.record(asked.id, exchange)
             if asked.wants_echo and is_handshake(head) and sidecar.echo is not None:
                 return Route("probe-echo", sidecar.echo)
-        if asked is None and sidecar.promises:
-            self._look_for_promise(exchange, head)
+        is_promised = (
+            asked is None and bool(sidecar.promises) and self._look_for_promise(exchange, head)
+        )
+        if sidecar.is_draining and wants_upgrade(head) and not is_promised:
+            reason = "the sidecar is stopping, and takes no new streams (SIGTERM)"
+            raise Failed("refused", "proxy_internal_response", reason, 503)
         route = find_route(sidecar.routes, head)
         if route is None:
             names = ", ".join(route.name for route in sidecar.routes) or "none"
@@ -273,8 +279,8 @@ class Connection:
             raise Failed("refused", "destination_not_found", reason, 404)
         return route
 
-    def _look_for_promise(self, exchange: Exchange, head: RequestHead) -> None:
-        """See whether this is a stream that TwiML promised, or what a hop has left of one."""
+    def _look_for_promise(self, exchange: Exchange, head: RequestHead) -> bool:
+        """Whether this is a stream that TwiML promised, or what a hop has left of one."""
         arrival = Arrival(
             exchange.id,
             split_target(head.target)[1] or "/",
@@ -292,6 +298,7 @@ class Connection:
             promise = self.sidecar.promises.receive_request(arrival)
         if promise is not None and exchange.call_sid is None:
             exchange.call_sid = promise.webhook.call_sid
+        return promise is not None
 
     def _own_response(self, exchange: Exchange) -> bytes:
         """A response of the sidecar itself, with the id that the log and `hopscope show` know."""

@@ -21,6 +21,7 @@ from proxy.stream_url import StreamUrl, UrlFact, parse_stream_url
 from proxy.twiml import AdvertisedStream, Posted
 
 ARRIVAL_S = 10.0  # Twilio gives a connection attempt 5 s, and may try twice
+SOON_S = 3.0  # most streams are asked for within one or two
 PENDING_LIMIT = 1000
 STRAYS_LIMIT = 100
 
@@ -117,6 +118,10 @@ class Promises:
 
     def __len__(self) -> int:
         return len(self._due)
+
+    def are_fresh(self, now: float) -> bool:
+        """Whether a stream may be expected any moment."""
+        return any(now - due.at < due.after_s + SOON_S for due in self._due)
 
     def expect(self, streams: Sequence[AdvertisedStream], webhook: Webhook, now: float) -> None:
         """Wait for what a document advertised; a document that Twilio fetched again counts once."""

@@ -9,7 +9,9 @@ import gc
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from math import inf
 from time import perf_counter
 
 from proxy.clients import Occupancy
@@ -31,6 +33,8 @@ from proxy.wire import Wire, read_limit
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64  # before other work of the loop gets a turn
 TICK_S = 0.5
+LAST_REQUESTS_S = 2.0  # Twilio asks for what comes behind a stream as soon as that has ended
+_POLL_S = 0.05
 # When descriptors have run out, accepting again at once would only spin.
 OUT_OF_FILES_S = 1.0
 _FULL = (
@@ -62,6 +66,8 @@ class Sidecar:
         self.echo: Upstream | None = None
         self.address: HostPort | None = None  # where it listens, once it does
         self.is_draining = False
+        self.at_drain: list[Callable[[], None]] = []  # what else is to take no new calls then
+        self._call_left_at = -inf  # when a phone call's stream last ended in a drain; loop's clock
         self._has_said_goodbye = False
         self.is_closed = False
         self.history = history
@@ -104,18 +110,49 @@ class Sidecar:
         )
 
     async def drain(self) -> None:
-        """Take no new connections; let sessions end by themselves, then say goodbye."""
+        """Take no new streams; let calls end with all that they still ask, then say goodbye.
+
+        Who answers a running call answers its status callbacks, and the webhook behind its stream:
+        refused, they end it with "application error". So does a stream that was promised before.
+        """
         if self.is_draining:
             return
         self.is_draining = True
         seconds = self.settings.drain_seconds
         self.telemetry.say("draining", sessions=len(self.relay.pairs), for_at_most_s=seconds)
+        for tell in self.at_drain:
+            tell()
+        self._stop_connections()
+        until = self._loop.time() + seconds
+        while self._has_calls and self._loop.time() < until:  # noqa: ASYNC110 - or time passes
+            await asyncio.sleep(_POLL_S)
+        if self.relay.pairs:
+            await self.say_goodbye()
+            while self._has_last_requests:  # noqa: ASYNC110 - time alone ends them
+                await asyncio.sleep(_POLL_S)
         self._stop_listening()
-        for connection in list(self._connections):
-            connection.stop()
-        if not await self._emptied(seconds):
+        self._stop_connections()
+        if not await self._emptied(max(until - self._loop.time(), 0)):
             await self.say_goodbye()
         self.telemetry.say("drained", sessions=len(self.relay.pairs))
+
+    @property
+    def _has_calls(self) -> bool:
+        """Whether there are streams, or may be, or a call behind one."""
+        return (
+            bool(self.relay.pairs)
+            or any(not connection.is_idle for connection in self._connections)
+            or self.promises.are_fresh(time.monotonic())
+            or self._has_last_requests
+        )
+
+    @property
+    def _has_last_requests(self) -> bool:
+        return self._loop.time() < self._call_left_at + LAST_REQUESTS_S
+
+    def _stop_connections(self) -> None:
+        for connection in list(self._connections):
+            connection.stop()
 
     async def say_goodbye(self) -> None:
         """End all sessions with Close 1001 at a frame boundary."""
@@ -144,6 +181,8 @@ class Sidecar:
             if place is not None:
                 self.occupancy.leave(place)
             self._look_at(ended)
+            if self.is_draining and ended.media.call_sid is not None:
+                self._call_left_at = self._loop.time()
             self._blind_told.discard(ended.id)
             self.captures.end(ended.id, perf_counter())
             self.telemetry.session_ended(ended)

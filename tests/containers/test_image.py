@@ -106,7 +106,6 @@ def test_sigterm_waits_for_a_running_call_and_ends_with_0(start: Start, gateway:
     assert exit_code == 0, why
     assert sidecar.line("drained")["sessions"] == 0
     assert report.twilio_error is None, why
-    # The caller hung up: what Twilio asks behind a stream would find nobody who listens.
     assert report.ended_by == "caller", why
     session = sidecar.line("session", call_sid=report.call_sid)
     assert (session["ending"], session["ended_by"]) == ("close_handshake", "client"), why

@@ -29,7 +29,7 @@ def _unmask(frame: bytes) -> bytes:
     return bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
-def test_draining_refuses_new_connections_and_lets_sessions_end(
+def test_draining_refuses_new_streams_and_lets_sessions_end(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
     client, server = sidecar.upgrade(upstream)
@@ -40,8 +40,12 @@ def test_draining_refuses_new_connections_and_lets_sessions_end(
     assert _status(sidecar, "/readyz") == 503
     assert _status(sidecar, "/healthz") == 200
     assert idle.receive_all() == b""
-    with pytest.raises(ConnectionRefusedError):
-        sidecar.connect()
+    with sidecar.connect() as late:
+        late.send(UPGRADE)
+        answer = late.receive_all()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Proxy-Status: hopscope; error=proxy_internal_response" in answer
+    assert sidecar.event("handshake", outcome="refused")["reason"].startswith("the sidecar is sto")
     server.send(b"\x81\x05still")
     assert client.receive(7) == b"\x81\x05still"
     client.close()
