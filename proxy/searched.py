@@ -22,13 +22,28 @@ _HARMLESS = frozenset(
     """.split()
 )
 _NESTED = frozenset({dict, list})
-_decode = json.JSONDecoder().raw_decode
+
+
+class _RepeatedKey(Exception):  # noqa: N818 - nothing is wrong, but one of the values is not seen
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _RepeatedKey
+    return found
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object).raw_decode
 
 
 def searched_text(payload: bytes) -> bytes:
     """The text without what may be secret; to the byte the same where there is nothing."""
     try:
         message = _parsed(payload)
+    except _RepeatedKey:  # of which a reader sees one value, and who knows which
+        return json.dumps(HIDDEN).encode()
     except (ValueError, RecursionError):
         text = payload.decode(errors="surrogateescape")
         return shown_text(text).encode(errors="surrogateescape")
@@ -39,13 +54,13 @@ def searched_text(payload: bytes) -> bytes:
 
 
 def _parsed(payload: bytes) -> Any:
-    """What json.loads gives. Raises ValueError, RecursionError."""
+    """What json.loads gives. Raises ValueError, RecursionError, _RepeatedKey."""
     if payload[:1] == b"{" and payload[1:2] != b"\0":  # UTF-8, as json.detect_encoding tells it
         text = payload.decode("utf-8", "surrogatepass")
         message, end = _decode(text)
         if end == len(text):
             return message
-    return json.loads(payload)
+    return json.loads(payload, object_pairs_hook=_object)
 
 
 def _may_hold_secret(value: Any, depth: int = 0) -> bool:
@@ -67,7 +82,7 @@ def _is_secret(key: str, item: Any) -> bool:
     # Twilio's <Parameter>s are where one-time tokens go, since the query of a stream is dropped.
     if key == "customParameters" and isinstance(item, dict):
         return True
-    return isinstance(item, str | int | float) and _SECRET_KEY.search(key) is not None
+    return item is not None and _SECRET_KEY.search(key) is not None
 
 
 def _hide(value: Any, depth: int = 0) -> Any:
@@ -82,5 +97,5 @@ def _hide(value: Any, depth: int = 0) -> Any:
 
 def _hide_entry(key: str, item: Any, depth: int) -> Any:
     if _is_secret(key, item):
-        return dict.fromkeys(item, HIDDEN) if isinstance(item, dict) else HIDDEN
+        return dict.fromkeys(item, HIDDEN) if key == "customParameters" else HIDDEN
     return _hide(item, depth + 1)

@@ -98,7 +98,8 @@ def test_a_masked_frame_is_kept_in_clear_with_its_mask() -> None:
 def test_custom_parameters_and_what_is_called_a_secret_are_hidden() -> None:
     start = {"event": "start", "start": {"callSid": "CA1", "customParameters": {"token": "s3c"}}}
     told = {"api_key": "s3c", "deep": [{"Authorization": "s3c"}], "payload": "x" * 300 + "1"}
-    for message in (start, told):
+    listed = {"tokens": ["s3c"], "a": {"cookie": {"name": "s3c"}}}
+    for message in (start, told, listed):
         [frame] = _captured(_wire(_text(message))).frames
         assert frame.payload is not None
         assert b"s3c" not in frame.payload
@@ -144,7 +145,7 @@ def _hidden(value: Any, depth: int = 0) -> Any:
     for key, item in value.items():
         if key == "customParameters" and isinstance(item, dict):
             left[key] = dict.fromkeys(item, HIDDEN)
-        elif key in ("token", "API_KEY", "\u017fecret") and isinstance(item, str | int | float):
+        elif key in ("token", "API_KEY", "\u017fecret") and item is not None:
             left[key] = HIDDEN
     return left
 
@@ -161,10 +162,20 @@ def test_what_has_no_secret_is_kept_to_the_byte() -> None:
         _wire(Sent(Opcode.TEXT, b'{"token":', fin=False), Sent(Opcode.CONT, b'"s3c"}')),
         b"\xc1\x04\x00s3c",
         _wire(Sent(Opcode.TEXT, b"plain text with abcdefghij0123456789s3c in it")),
+        _wire(Sent(Opcode.TEXT, b'{"token":"s3c","token":null}')),
+        _wire(Sent(Opcode.TEXT, b'[{"a":{"token":"s3c","token":null}}]')),
         _wire(Sent(Opcode.TEXT, b"[" * 5000 + b'{"token":"abcdefghij0123456789s3c"}')),
         _wire(Sent(Opcode.CLOSE, b"\x03\xe8token abcdefghij0123456789s3c")),
     ],
-    ids=["fragments", "compressed", "no JSON", "too deep", "close reason"],
+    ids=[
+        "fragments",
+        "compressed",
+        "no JSON",
+        "key twice",
+        "key twice within",
+        "too deep",
+        "close reason",
+    ],
 )
 def test_what_cannot_be_searched_is_not_kept(data: bytes) -> None:
     frames = _captured(data).frames
