@@ -1,6 +1,7 @@
 """openclaw.json: each rule of the voice-call section fires and stays quiet; its Funnel."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lint_cases import (
     check_quiet,
     mangled,
 )
+from programs import ROOT
 
 CASES = cases_of("openclaw")
 URL = "https://voice.example.com/voice/webhook"
@@ -44,6 +46,17 @@ def fired(plugin: dict[str, Any], version: str | None = "2026.2.12") -> list[str
     report = lint(plugin, version)
     assert not report.unreadable
     return [finding.rule for finding in report.findings]
+
+
+@pytest.mark.parametrize("version", ["2026.2.12", "2026.3.13", "2026.9.6"])
+def test_what_our_page_about_openclaw_advises_has_no_finding(version: str) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "openclaw.md").read_text(), re.S)
+    advised: dict[str, Any] = {"provider": "twilio", "inboundPolicy": "open"}
+    for block in blocks:
+        advised |= json.loads(block)
+    assert set(advised) >= {"publicUrl", "streaming", "webhookSecurity"}
+    report = lint(advised, version)
+    assert (report.findings, report.unreadable) == ((), "")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)

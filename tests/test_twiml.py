@@ -211,7 +211,7 @@ DOCUMENT = f"<Response>{CONNECT}</Response>".encode()
         (["X-GZIP"], gzip.compress(DOCUMENT)),
         (["deflate"], zlib.compress(DOCUMENT)),
     ],
-    ids=str,
+    ids=["plain", "gzip", "x-gzip", "deflate"],
 )
 def test_a_document_is_read_through_its_content_coding(codings: list[str], content: bytes) -> None:
     assert decoded(content, codings) == DOCUMENT

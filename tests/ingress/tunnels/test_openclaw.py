@@ -49,6 +49,9 @@ def test_what_openclaw_sets_up_breaks_conversations_and_the_printed_fix_mends_th
         shell(printed_fix(report))
 
         # It takes a call whose stream failed for one that goes on, and has the next one wait.
+        waiting = json.loads(shell(phone(tailnet, "--seconds", "1")))
+        assert "<Enqueue" in waiting["twiml"], waiting
+        assert waiting["stream"] is None
         claw.restart()
         called = json.loads(shell(phone(tailnet, "--seconds", "10")))
         assert called["webhook"]["status"] == 200, called
