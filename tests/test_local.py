@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.providers import hibari, whisper
 from gateway.providers.local import UTTERANCE_LIMIT, LocalListener, Worker
 from gateway.speech import ProviderError
 
@@ -119,6 +120,30 @@ def test_whatever_the_work_raises_is_a_providers_failure(
         assert str(raised.value) == says
 
     run(test)
+
+
+def test_embedded_speech_that_is_missing_says_how_it_comes_installed_or_cloned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def miss(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'hibari'")
+
+    monkeypatch.setattr(hibari, "_load", miss)
+    monkeypatch.setattr(whisper, "_load", miss)
+
+    async def warmed(provider: hibari.Hibari | whisper.Whisper) -> str:
+        try:
+            with pytest.raises(ProviderError) as raised:
+                await provider.warm()
+        finally:
+            await provider.close()
+        return str(raised.value)
+
+    for provider in (hibari.Hibari(), whisper.Whisper()):
+        said = asyncio.run(warmed(provider))
+        assert said.startswith(f"{provider.name}: not_installed (No module named")
+        assert "pip install 'hopscope[offline]'" in said
+        assert "in a clone pip install '.[offline]'" in said
 
 
 def test_a_worker_that_was_closed_says_so() -> None:

@@ -14,7 +14,8 @@ from gateway.speech import ProviderError
 
 T = TypeVar("T")
 
-INSTALL_OFFLINE = "pip install 'hopscope[offline]'"
+# The name alone suffices where Hopscope is installed, wherever it came from; a clone need not be.
+INSTALL_OFFLINE = "pip install 'hopscope[offline]', or in a clone pip install '.[offline]'"
 UTTERANCE_LIMIT = 30 * BYTES_PER_SECOND
 
 
