@@ -30,12 +30,20 @@ _NOT_CAPTURED = (
 DEFAULT_ADMIN = "http://127.0.0.1:9101"
 
 
-def capture(name: Id, admin: AdminUrl = DEFAULT_ADMIN) -> None:
+def capture(
+    name: Id,
+    admin: AdminUrl = DEFAULT_ADMIN,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
     """Keep what passes over a running stream from now on, in the sidecar's memory."""
     status, body = _ask(admin, "POST", f"/api/captures/{quote(name[:_NAME_LIMIT], safe='')}")
     if status != 201:
         _fail(body.strip(), BROKEN)
-    session_id = json.loads(body)["id"]
+    begun = json.loads(body)
+    if as_json:
+        sys.stdout.write(json.dumps(begun, indent=2) + "\n")
+        return
+    session_id = begun["id"]
     sys.stdout.write(f"{session_id} is captured; take it with: hopscope export {session_id} ...\n")
 
 

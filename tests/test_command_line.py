@@ -142,7 +142,7 @@ def test_every_verb_explains_itself(run: Run, verb: str) -> None:
     assert f" {verb} [OPTIONS]" in ended.out
 
 
-@pytest.mark.parametrize("verb", ["up", "call", "dial", "history", "show", "tap"])
+@pytest.mark.parametrize("verb", ["up", "call", "dial", "history", "show", "tap", "capture"])
 def test_every_verb_that_prints_a_result_prints_it_as_json(run: Run, verb: str) -> None:
     assert "--json" in run(verb, "--help").out
 
@@ -306,6 +306,25 @@ def test_tap_without_a_sidecar_says_what_to_start(run: Run) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("hopscope: http://127.0.0.1:1: ")
     assert "start `hopscope proxy`" in ended.err
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["people", "json"])
+def test_capture_of_a_stream_that_does_not_run_is_broken_and_one_that_does_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, as_json: list[str]
+) -> None:
+    def admin(_: str, method: str, path: str) -> tuple[int, str]:
+        assert method == "POST"
+        name = path.removeprefix("/api/captures/")
+        return (201, '{"id": "01abc"}') if name == "CA1" else (404, f"{name}: does not run\n")
+
+    monkeypatch.setattr("proxy.export_command._ask", admin)
+    assert run("capture", "CA2", *as_json) == Ended(1, "", "hopscope: CA2: does not run\n")
+    ended = run("capture", "CA1", *as_json)
+    assert (ended.code, ended.err) == (0, "")
+    if as_json:
+        assert json.loads(ended.out) == {"id": "01abc"}
+    else:
+        assert ended.out == "01abc is captured; take it with: hopscope export 01abc ...\n"
 
 
 def wait_for_event(process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:

@@ -130,9 +130,14 @@ def test_a_stream_is_captured_while_it_runs(
             through = Address("127.0.0.1", hopscope.port)
             call = asyncio.create_task(at.call("words", "words", "words", connect_to=through))
             handshake = await asyncio.to_thread(hopscope.line, "handshake")
-            command = [sys.executable, "-m", "hopscope", "capture", handshake["id"]]
+            command = [sys.executable, "-m", "hopscope", "capture", handshake["id"], "--json"]
             command.append(f"--admin=http://127.0.0.1:{hopscope.admin_port}")
-            await asyncio.to_thread(subprocess.run, command, check=True, timeout=30, cwd=ROOT)
+            done = await asyncio.to_thread(
+                lambda: subprocess.run(
+                    command, check=True, timeout=30, cwd=ROOT, stdout=subprocess.PIPE
+                )
+            )
+            assert json.loads(done.stdout) == {"id": handshake["id"]}
             await call
             files = await asyncio.to_thread(_export, hopscope.admin_port, handshake["id"], tmp_path)
             assert len(_frames(files)) > 20
