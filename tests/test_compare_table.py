@@ -10,8 +10,7 @@ from rich.console import Console
 from doctor.comparing.passage import Passage
 from doctor.comparing.rendering import markdown, print_comparison
 from doctor.comparing.table import added_ms, as_contract, make_table, ratio, without_times
-from doctor.comparing.verdicts import exit_code, verdict_of, verdict_of_all
-from doctor.diagnosis.verdict import diagnose, sights_of
+from doctor.comparing.verdicts import diagnosis_of, exit_code, verdict_of, verdict_of_all
 from doctor.evidence import Exchange, Silence
 from doctor.probing.passed import Manners, TargetSeen
 from passages import CALLS, DIRECT, GOOD, SLOWER, passage
@@ -94,7 +93,8 @@ def test_an_ingress_that_takes_upgrade_away_is_broken_by_the_rule_that_knows_it(
 
 def test_an_ingress_that_is_not_reached_has_a_row_of_dashes() -> None:
     made = unreached("nginx", "connect", "refused")
-    said = diagnose(sights_of([probe("sidecar", name="direct"), made]))
+    chain = (probe("sidecar", name="direct"), made)
+    said = diagnosis_of(chain, "/voice/stream", "/voice/webhook")
     seen = Passage("nginx", made, said)
     assert row("upgrade", DIRECT, seen) == ("101", "connect: refused")
     assert row("request: added", DIRECT, seen) == ("nothing", "-")
@@ -195,6 +195,19 @@ def test_all_together_are_as_good_as_the_worst() -> None:
     assert (verdict_of_all([good, good]), exit_code([good, good])) == ("healthy", 0)
     assert (verdict_of_all([good, unknown]), exit_code([good, unknown])) == ("cannot_tell", 2)
     assert (verdict_of_all([unknown, bad]), exit_code([unknown, bad])) == ("broken", 1)
+
+
+def test_the_direct_way_is_a_way_and_no_hop() -> None:
+    sidecar, nginx = probe("sidecar", name="direct"), probe("nginx")
+    sentences = [
+        diagnosis_of(chain, "/voice/stream", "/voice/webhook").sentence
+        for chain in ([sidecar], [sidecar, nginx], [sidecar, probe("nginx", name="sidecar")])
+    ]
+    assert [each.partition(";")[0] for each in sentences] == [
+        "Healthy: sidecar is good",
+        "Healthy: both hops are good (sidecar, nginx)",
+        "Healthy: both hops are good (direct, sidecar)",  # who is called so keeps the name
+    ]
 
 
 def test_json_has_every_ingress_and_the_same_table() -> None:

@@ -35,7 +35,11 @@ def test_without_a_gateway_in_the_chain_it_is_told_that_nobody_asked_it() -> Non
     assert "the gateway itself was not asked" in told(SIDECAR, NGINX).sentence
     through = replace(upgrade(), arrivals=(arrival(was_echoed=False),))
     asked = told(replace(SIDECAR, through=through), NGINX)
-    assert asked.sentence == "Healthy: all 2 hops are good (sidecar, nginx)."
+    assert asked.sentence == "Healthy: both hops are good (sidecar, nginx)."
+
+
+def test_a_hop_that_is_alone_is_called_good_and_not_counted() -> None:
+    assert told(GATEWAY).sentence == "Healthy: gateway is good."
 
 
 def untried(phase: PhaseName, because: str) -> tuple[Untried, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from doctor.comparing.entries import Entry, direct_entry
 from doctor.comparing.passage import Passage
-from doctor.diagnosis.verdict import diagnose, sights_of
+from doctor.comparing.verdicts import diagnosis_of
 from doctor.evidence import Probe
 from doctor.probing.chain import make_plan
 from doctor.probing.discovery import dialled
@@ -114,11 +114,10 @@ def _in_turn(ways: list[_Way], number: int) -> list[_Way]:
 def _passage(way: _Way, probe: Probe, behind: Probe | None, options: ProbeOptions) -> Passage:
     is_direct = behind is probe
     chain = [probe] if is_direct or behind is None else [behind, probe]
-    sights = sights_of(chain, stream_path=options.stream_path, webhook_path=options.webhook_path)
     return Passage(
         way.entry.name,
         probe,
-        diagnose(sights),
+        diagnosis_of(chain, options.stream_path, options.webhook_path),
         way.targets,
         way.manners,
         way.calls,

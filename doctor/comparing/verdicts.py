@@ -1,9 +1,26 @@
 """Which ingresses calls work through, one by one and all together (pure)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from doctor.comparing.entries import DIRECT
 from doctor.comparing.passage import Passage
-from doctor.diagnosis.verdict import EXIT_CODES, Verdict
+from doctor.diagnosis.verdict import EXIT_CODES, Diagnosis, Verdict, diagnose, sights_of
+from doctor.evidence import Probe
+
+SIDECAR = "sidecar"
+
+
+def diagnosis_of(chain: Sequence[Probe], stream_path: str, webhook_path: str) -> Diagnosis:
+    """What the doctor says of one ingress, behind it the sidecar, which is a hop and no way."""
+    is_taken = any(probe.hop.name == SIDECAR for probe in chain)
+    named = [
+        replace(probe, hop=replace(probe.hop, name=SIDECAR))
+        if probe.hop.name == DIRECT and not is_taken
+        else probe
+        for probe in chain
+    ]
+    return diagnose(sights_of(named, stream_path=stream_path, webhook_path=webhook_path))
 
 
 def verdict_of(passage: Passage) -> Verdict:

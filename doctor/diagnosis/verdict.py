@@ -150,15 +150,19 @@ def _healthy(places: list[Place]) -> Diagnosis:
     if blind := _unseen(places, _ASKED_FOR):
         sentence = f"Cannot tell: asked for and not seen: {blind}. Nothing else is wrong."
         return Diagnosis("cannot_tell", sentence, findings=warnings)
-    count = "one hop is" if len(places) == 1 else f"all {len(places)} hops are"
-    names = ", ".join(place.name for place in places)
     noted = f"; {len(warnings)} to look at" if warnings else ""
     alone = "" if gateways or _is_answered(places) else "; the gateway itself was not asked"
     blind = _unseen(places, tuple(_UNTRIED))
     unseen_too = f"; not seen: {blind}" if blind else ""
-    return Diagnosis(
-        "healthy", f"Healthy: {count} good ({names}){alone}{noted}{unseen_too}.", findings=warnings
-    )
+    sentence = f"Healthy: {_good(places)}{alone}{noted}{unseen_too}."
+    return Diagnosis("healthy", sentence, findings=warnings)
+
+
+def _good(places: list[Place]) -> str:
+    names = ", ".join(place.name for place in places)
+    if len(places) == 1:
+        return f"{names} is good"
+    return f"{'both' if len(places) == 2 else f'all {len(places)}'} hops are good ({names})"
 
 
 def _unseen(places: list[Place], phases: tuple[PhaseName, ...]) -> str:
