@@ -106,7 +106,6 @@ def test_the_text_begins_with_the_sentence_and_shows_what_was_removed() -> None:
     assert "proxy_http_version 1.1;" in text
     assert any(row.startswith("-  Upgrade: websocket") for row in text.splitlines())
     assert "follows from it: HS05 at edge" in text
-    assert "skipped: the stream was not left idle (--idle) (CL01)" in text
     assert "\x1b" not in text
 
 

@@ -4,9 +4,8 @@ No script, no font, no image from elsewhere; every word of a peer is escaped. It
 printed in black and white: what changed is marked by signs, not by colour alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from doctor.diagnosis.heads import Line
 from doctor.diagnosis.picture import ARROWS, stations
@@ -21,7 +20,8 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.4rem; border-left: .4rem solid var(--maybe); padding-left: .8rem }
 h1.broken { border-color: var(--bad) } h1.healthy { border-color: var(--good) }
-h2 { font-size: 1.1rem; margin-top: 2rem }
+h2, summary { font-size: 1.1rem; font-weight: bold; margin-top: 2rem }
+summary { cursor: pointer }
 ol.way { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .4rem }
 ol.way b { display: block }
 ol.way div { border: 1px solid var(--line); border-radius: .4rem; padding: .3rem .8rem }
@@ -117,10 +117,18 @@ def _configuration(diagnosis: Diagnosis) -> str:
 
 
 def _skipped(diagnosis: Diagnosis) -> str:
+    """Folded: there are always some, and most of them are so by nature."""
     told = dict.fromkeys(f"{each.rule} at {each.hop}: {each.because}" for each in diagnosis.skipped)
-    return _list(told, "Not looked at")
+    if not told:
+        return ""
+    title = f"<summary>Not looked at ({len(told)})</summary>"
+    return f"<details>\n{title}\n{_items(told)}\n</details>"
 
 
-def _list(items: Any, title: str) -> str:
-    told = "".join(f"<li>{escape(item)}</li>" for item in items)
-    return f"<h2>{title}</h2>\n<ul>{told}</ul>" if told else ""
+def _list(items: Iterable[str], title: str) -> str:
+    told = list(items)
+    return f"<h2>{title}</h2>\n{_items(told)}" if told else ""
+
+
+def _items(told: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in told)}</ul>"

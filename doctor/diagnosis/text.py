@@ -10,6 +10,7 @@ from rich.text import Text
 
 from doctor.diagnosis.heads import Line, compare
 from doctor.diagnosis.picture import ARROWS, Station, stations
+from doctor.diagnosis.unlooked import unlooked
 from doctor.diagnosis.verdict import Diagnosis
 from doctor.evidence import Probe
 from doctor.rules import Finding
@@ -17,7 +18,6 @@ from doctor.rules import Finding
 VERDICTS = {"healthy": "green", "broken": "bold red", "cannot_tell": "bold yellow"}
 _MARKS = {"same": " ", "respelled": " ", "changed": "~", "removed": "-", "added": "+"}
 _STYLES = {"changed": "yellow", "removed": "red", "added": "green"}
-SKIPPED_LIMIT = 8
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis, probes: Sequence[Probe]) -> None:
@@ -70,7 +70,8 @@ def _parts(diagnosis: Diagnosis, probes: Sequence[Probe]) -> Iterator[Renderable
     for probe in probes:
         for note in probe.notes:
             yield Text(f"{probe.hop.name}: {printable(note)}", "dim")
-    yield from _skipped(diagnosis)
+    for line in unlooked(diagnosis, probes):
+        yield Text(printable(line), "dim")
 
 
 def _picture(drawn: Sequence[Station]) -> Text:
@@ -144,19 +145,6 @@ def _phases(probes: Sequence[Probe]) -> Table:
                 cells.append(f"{phase.ms:.0f} ms  ")
         table.add_row(printable(probe.hop.name), cells or Text("not probed", "dim"))
     return table
-
-
-def _skipped(diagnosis: Diagnosis) -> Iterator[Text]:
-    """Rules by the reason that kept them from looking, the reason once."""
-    reasons: dict[str, list[str]] = {}
-    for each in diagnosis.skipped:
-        rules = reasons.setdefault(each.because, [])
-        if each.rule not in rules:
-            rules.append(each.rule)
-    for because, rules in reasons.items():
-        shown = ", ".join(rules[:SKIPPED_LIMIT])
-        more = f" and {len(rules) - SKIPPED_LIMIT} more" if len(rules) > SKIPPED_LIMIT else ""
-        yield Text(f"skipped: {because} ({shown}{more})", "dim")
 
 
 def printable(text: str) -> str:
