@@ -47,11 +47,11 @@ class StreamUrl:
         """
         if self.host is None or self.path is None:
             return ["malformed_url"]
-        public = [host for host in hosts if _is_public(host)]
+        public = [host for host in hosts if is_public(host)]
         found: list[tuple[UrlFact, bool]] = [
             ("not_wss", self.scheme != "wss"),
             ("has_query", bool(self.query)),
-            ("host_not_public", not _is_public(self.host)),
+            ("host_not_public", not is_public(self.host)),
             ("host_elsewhere", bool(public) and self.host not in public),
             ("path_not_routed_here", not _is_routed(self.path, (self.host, *hosts), routes)),
         ]
@@ -93,7 +93,7 @@ def _bare(host: str) -> str:
     return host.strip("[]").rstrip(".").lower()
 
 
-def _is_public(host: str) -> bool:
+def is_public(host: str) -> bool:
     """Whether a name or address means the same machine to everybody."""
     try:
         return ip_address(host).is_global

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from doctor.diagnosis.input import Misuse
+from doctor.diagnosis.outside import with_outside
 from doctor.diagnosis.verdict import Diagnosis, diagnose, sights_of
 from doctor.evidence import Hop, Linted, Probe
 from doctor.linting import engine
@@ -78,7 +79,9 @@ async def examine(
         webhook_path=options.webhook_path,
     )
     elapsed_s = round(time.monotonic() - began, 2)
-    return Examination(diagnose(sights), probes, tuple(notes), elapsed_s)
+    listed = None if hops_file is None else str(hops_file)
+    diagnosis = with_outside(diagnose(sights), hops, listed)
+    return Examination(diagnosis, probes, tuple(notes), elapsed_s)
 
 
 def paths_of(hops: Sequence[Hop], options: ProbeOptions) -> Paths:

@@ -80,6 +80,21 @@ def test_a_healthy_chain_is_healthy_and_soon_examined(chain: Callable[[str], Cha
     assert set(echoes.values()) == {""}
 
 
+def test_good_health_says_what_was_not_looked_at_and_how_to_ask_from_outside(
+    chain: Callable[[str], Chain],
+) -> None:
+    healthy = chain(NGINX_PROPER)
+    shown = healthy.examine().stdout.splitlines()
+    assert shown[0].startswith("Healthy: all 3 hops are good (gateway, sidecar, front)")
+    assert shown[0].endswith(
+        f". Only what runs here was looked at: add the public URL to {healthy.file} as the last hop"
+        " to test the way from outside."
+    )
+    [line] = [line for line in shown if line.startswith(("not ", "skipped"))]
+    options = "silence (--idle SECONDS), media (--soak SECONDS), a call (hopscope call WEBHOOK_URL)"
+    assert line == f"not looked at: {options}"
+
+
 def test_the_guilty_hop_is_named_with_evidence_and_a_fix(chain: Callable[[str], Chain]) -> None:
     broken = chain("")
     ended = broken.examine("--json")
