@@ -22,17 +22,26 @@ export function phaseBar(phases) {
     draw("title", {}, label || "no phase was reached"), ...rects);
 }
 
-/** A minute of one number for both senders, or for one where the other's is null; one value a second. */
+/**
+ * A minute of one number for both senders, or for one where the other's is null; one value a second.
+ * The newest is at the right edge. What is known fills the width, and is pressed together as it grows;
+ * fewer than FEWEST values do not, or two of them would look like a trend.
+ */
 export class Line {
   static POINTS = 60;
+  static FEWEST = 10;
 
   constructor(title) {
     this.values = { client: [], server: [] };
     this._paths = { client: draw("path", { class: "client" }), server: draw("path", { class: "server" }) };
     this._title = draw("title", {}, title);
-    this.svg = draw("svg", { viewBox: `0 0 ${Line.POINTS - 1} 20`, preserveAspectRatio: "none", role: "img" },
+    this.svg = draw("svg", { viewBox: `0 0 ${WIDTH} 20`, preserveAspectRatio: "none", role: "img" },
       this._title, this._paths.client, this._paths.server);
     this.name = title;
+  }
+
+  get length() {
+    return Math.max(this.values.client.length, this.values.server.length);
   }
 
   add(client, server) {
@@ -42,12 +51,14 @@ export class Line {
       values.push(value);
       if (values.length > Line.POINTS) values.shift();
     }
+    const step = WIDTH / (Math.max(this.length, Line.FEWEST) - 1);
     const highest = Math.max(...this.values.client, ...this.values.server, 1e-9);
     for (const sender of ["client", "server"]) {
       const values = this.values[sender];
-      const left = Line.POINTS - values.length;
-      this._paths[sender].setAttribute("d", values.map((value, index) =>
-        `${index ? "L" : "M"}${left + index} ${(19 - (value / highest) * 18).toFixed(2)}`).join(""));
+      this._paths[sender].setAttribute("d", values.map((value, index) => {
+        const x = WIDTH - (values.length - 1 - index) * step;
+        return `${index ? "L" : "M"}${x.toFixed(2)} ${(18 - (value / highest) * 16).toFixed(2)}`;
+      }).join(""));
     }
     const told = known.map(([sender, value]) => `${sender} ${value.toFixed(1)}`);
     this._title.textContent = `${this.name}: ${told.join(", ")}`;

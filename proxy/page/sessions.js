@@ -82,6 +82,7 @@ class Card {
     this._told = Object.fromEntries(Object.keys(this._lines).map((name) => [name, make("span")]));
     this._names = make("p", { class: "names mono" });
     this._facts = make("div");
+    this._span = make("span", {}, "seconds");
     this._rows = Object.fromEntries(Object.entries(this._lines).map(([name, line]) =>
       [name, make("div", { class: "chart" }, make("span", {}, line.name), line.svg, this._told[name])]));
     // Of Twilio's streams alone: how unevenly the caller's audio comes, how much the gateway is ahead.
@@ -89,7 +90,7 @@ class Card {
     this.element = make("li", {},
       make("h3", {}, `${session.ingress} → ${session.route}`), this._names,
       make("p", { class: "legend" }, make("span", { class: "client" }, "client"), " / ",
-        make("span", { class: "server" }, "server"), ", the last minute"),
+        make("span", { class: "server" }, "server"), ", the last ", this._span),
       ...Object.values(this._rows), this._facts);
     this._before = null;
   }
@@ -125,6 +126,8 @@ class Card {
       this._draw("jitter", session.jitter_ms, null, 1);
       this._draw("buffer", null, session.buffered_s, 2);
     }
+    const drawn = this._lines.frames.length;
+    this._span.textContent = drawn < 2 ? "seconds" : drawn < Line.POINTS ? `${drawn} s` : "minute";
     this._before = { now, counted, buckets: session.gap_buckets };
     const marks = session.marks;
     this._facts.replaceChildren(facts([

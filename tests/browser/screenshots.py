@@ -13,7 +13,7 @@ from calls.gateways_at_work import AtWork, at_work, run, simple_cast
 from doctor.addresses import Address
 from programs import HopscopeProcess, dial
 
-WATCHED_S = 8
+WATCHED_S = 12
 PICTURES = (
     ("page-light.png", DESKTOP, False),
     ("page-dark.png", DESKTOP, True),

@@ -34,6 +34,26 @@ MARKUP = (
     b"X-Real-IP: 203.0.113.9\r\n\r\n"
 )
 
+# Where the rows of a card's numbers lie, and in each its chart, and in that its lines.
+CHARTS = """
+const box = (element) => element.getBoundingClientRect().toJSON();
+return [...document.querySelectorAll("#running .chart:not([hidden])")].map((row) =>
+  [row, row.querySelector("svg")].map(box).concat(
+    [[...row.querySelectorAll("path[d]:not([d=''])")].map(box)]));
+"""
+# A line of so many values: its leftmost and rightmost place, as parts of the width.
+DRAWN = """
+const [count, done] = arguments;
+import("/page/chart.js").then(({ Line }) => {
+  const line = new Line("a number");
+  for (let value = 0; value < count; value += 1) line.add(value, null);
+  const path = line.svg.querySelector("path.client").getAttribute("d");
+  const places = path.split(/[ML]/).slice(1).map((place) => Number(place.split(" ")[0]));
+  const width = line.svg.viewBox.baseVal.width;
+  done([places.length, places.at(0) / width, places.at(-1) / width]);
+});
+"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
@@ -72,6 +92,7 @@ def test_a_call_is_watched_from_its_handshake_to_its_end(
             await asyncio.to_thread(page.until_says, "#way", "1 running")
             await asyncio.to_thread(page.one, "#running svg path[d]")
             await asyncio.to_thread(page.until_says, "#running .chart:not([hidden])", "jitter, ms")
+            shown = await asyncio.to_thread(page.driver.execute_script, CHARTS)
             heard = await call
             call_sid = heard.report.call_sid
             await asyncio.to_thread(page.until_says, "#ended tbody", call_sid)
@@ -81,12 +102,31 @@ def test_a_call_is_watched_from_its_handshake_to_its_end(
             await asyncio.to_thread(page.one, "#handshakes .heads")
             one_time = re.findall(r'<Parameter [^>]*value="([^"]+)"', heard.report.twiml or "")
             assert one_time
+            assert len(shown) > 3
+            for row, chart, lines in shown:
+                assert row["top"] + 2 <= chart["top"] < chart["bottom"] <= row["bottom"] - 2
+                assert chart["bottom"] - chart["top"] == shown[0][1]["bottom"] - shown[0][1]["top"]
+                for line in lines:
+                    assert chart["top"] <= line["top"] <= line["bottom"] <= chart["bottom"]
             for secret in (TOKEN, *one_time):
                 assert secret not in page.driver.page_source
 
     run(work, limit_s=100)
     assert page.complaints() == []
     assert len(page.requested()) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn", "left"),
+    [(1, 1, 1.0), (2, 2, 8 / 9), (10, 10, 0.0), (30, 30, 0.0), (60, 60, 0.0), (200, 60, 0.0)],
+)
+def test_a_line_ends_at_the_right_edge_and_fills_the_width_before_its_minute_is_full(
+    page: Page, hopscope: HopscopeProcess, values: int, drawn: int, left: float
+) -> None:
+    page.open(hopscope.admin_port)
+    page.until_says("#state", "Live")
+    told = page.driver.execute_async_script(DRAWN, values)
+    assert told == [drawn, pytest.approx(left, abs=0.001), pytest.approx(1.0)]
 
 
 def test_a_failed_handshake_opens_into_its_heads_and_the_right_explanation(
