@@ -110,6 +110,19 @@ def test_a_configuration_of_no_hop_is_noted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_public_url_is_probed_outside_the_listed_hops_where_it_is_none_of_them(
+    is_listed: bool, tmp_path: Path
+) -> None:
+    listed, other = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    hops = tmp_path / "hops.toml"
+    hops.write_text(f'[[hop]]\nname = "public"\nkind = "nginx"\nurl = "{listed}"\n')
+    url = f"{listed}/voice/webhook" if is_listed else other
+    seen = asyncio.run(examine(hops, url, [], ProbeOptions(), lambda _: None))
+    names = [probe.hop.name for probe in seen.probes]
+    assert names == (["public"] if is_listed else ["public", "public-2"])
+
+
 def test_hops_that_cannot_be_known_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HopsError, match="there is no such file"):
         examined(tmp_path, config='config = "missing.conf"\n')

@@ -15,6 +15,7 @@ from doctor.linting.findings import LintReport, Paths
 from doctor.probing import ProbeOptions, load_hops, probe_chain
 from doctor.probing.chain import public_host
 from doctor.probing.discovery import discover
+from doctor.probing.hops import with_public
 
 HOPS_FILE = Path("hops.toml")
 
@@ -41,7 +42,7 @@ async def examine(
     reports: dict[str, list[LintReport]] = {}
     notes: list[str] = []
     if hops_file is not None:
-        hops: tuple[Hop, ...] = tuple(load_hops(hops_file))
+        hops: tuple[Hop, ...] = tuple(with_public(load_hops(hops_file), public_url))
         paths = paths_of(hops, options)
     else:
         progress("finding the hops")

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from doctor.evidence import Hop
-from doctor.probing.hops import HopsError, checked_url, public_hop
+from doctor.probing.hops import HopsError, checked_url, free_name, public_hop, with_public
 from doctor.probing.ingresses import (
     Document,
     Ingress,
@@ -80,8 +80,7 @@ async def discover(
             hop_notes.append((hop.name, each.notes))
             if each.document is not None:
                 documents.append((hop.name, each.document))
-    if public_url is not None and not any(_is_same(hop.url, public_url) for hop in hops):
-        hops.append(public_hop(public_url, _free_name("public", [hop.name for hop in hops])))
+    hops = with_public(hops, public_url)
     if not hops:
         raise HopsError(
             "there is nothing to probe: give the public URL, start the sidecar "
@@ -167,7 +166,7 @@ def _left_out(ingress: Ingress) -> str:
 async def _as_hop(
     ingress: Ingress, machine: Machine, public_url: str | None, taken: list[str]
 ) -> Hop | None:
-    name = _free_name(ingress.kind, taken)
+    name = free_name(ingress.kind, taken)
     if not ingress.ports:
         # A tunnel dials out: it is seen at the name that the world knows.
         url = public_url or next(iter(ingress.public_urls), None)
@@ -182,12 +181,3 @@ async def _as_hop(
     port, is_secure = places[0]
     url = f"{'https' if is_secure else 'http'}://127.0.0.1:{port}"
     return Hop(name, ingress.kind, url, ingress.config)
-
-
-def _free_name(wanted: str, taken: list[str]) -> str:
-    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
-    return next(name for name in names if name not in taken)
-
-
-def _is_same(one: str, other: str) -> bool:
-    return checked_url(one, "url") == checked_url(other, "url")

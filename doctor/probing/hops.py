@@ -12,6 +12,7 @@ from proxy.refusals import nearest
 
 KEYS = ("name", "kind", "url", "config")
 SIDECAR_URL = "http://127.0.0.1:8080"
+_URL = "the public URL"
 
 
 class HopsError(ValueError):
@@ -55,7 +56,20 @@ def kind_of_url(url: str) -> HopKind:
 
 def public_hop(url: str, name: str = "public") -> Hop:
     """The outermost hop. Raises HopsError where the URL is none."""
-    return Hop(name, kind_of_url(url), checked_url(url, "the public URL"))
+    return Hop(name, kind_of_url(url), checked_url(url, _URL))
+
+
+def with_public(hops: Sequence[Hop], url: str | None) -> list[Hop]:
+    """The hops, and outside them the public URL where none of them is it. Raises HopsError."""
+    if url is None or any(checked_url(hop.url, hop.name) == checked_url(url, _URL) for hop in hops):
+        return list(hops)
+    return [*hops, public_hop(url, free_name("public", [hop.name for hop in hops]))]
+
+
+def free_name(wanted: str, taken: Sequence[str]) -> str:
+    """A name that no other hop has."""
+    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
 
 
 def checked_url(url: object, where: str) -> str:
