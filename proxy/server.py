@@ -67,7 +67,7 @@ class Sidecar:
         self.address: HostPort | None = None  # where it listens, once it does
         self.is_draining = False
         self.at_drain: list[Callable[[], None]] = []  # what else is to take no new calls then
-        self._call_left_at = -inf  # when a phone call's stream last ended in a drain; loop's clock
+        self._call_left_at = -inf  # when a stream ended whose call goes on; on the loop's clock
         self._has_said_goodbye = False
         self.is_closed = False
         self.history = history
@@ -181,7 +181,9 @@ class Sidecar:
             if place is not None:
                 self.occupancy.leave(place)
             self._look_at(ended)
-            if self.is_draining and ended.media.call_sid is not None:
+            # Behind a stream that the gateway ended Twilio asks at once, and a drain may begin now.
+            is_asked_next = self.is_draining or ended.ended_by == "server"
+            if ended.media.call_sid is not None and is_asked_next:
                 self._call_left_at = self._loop.time()
             self._blind_told.discard(ended.id)
             self.captures.end(ended.id, perf_counter())

@@ -75,7 +75,7 @@ class Card {
     this._lines = {
       frames: new Line("frames/s"),
       payload: new Line("payload/s"),
-      gap: new Line("silence, ms"),
+      gap: new Line("gap ≤ ms"),
       jitter: new Line("jitter, ms"),
       buffer: new Line("buffered, s"),
     };

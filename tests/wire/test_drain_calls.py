@@ -58,6 +58,22 @@ def test_a_call_that_outlasts_the_drain_may_ask_what_comes_next(
     sidecar.event("drained")
 
 
+def test_the_webhook_behind_a_stream_that_the_gateway_has_just_ended_passes(
+    sidecar: RunningSidecar, upstream: RawUpstream
+) -> None:
+    client, server = sidecar.upgrade(upstream)
+    begin_stream(client, server)
+    server.send(b"\x88\x02\x03\xe8")
+    client.receive(4)
+    client.send(b"\x88\x82\0\0\0\0\x03\xe8")
+    client.close()
+    server.close()
+    sidecar.event("session", call_sid=CALL_SID, ended_by="server")
+    begin_drain(sidecar)
+    assert is_answered(sidecar, upstream, "/voice/next")
+    sidecar.event("drained")
+
+
 def test_a_promised_stream_is_taken_and_no_other(
     sidecar: RunningSidecar, upstream: RawUpstream
 ) -> None:
